@@ -1,0 +1,61 @@
+//! Who is this? One trait, and the ways to log in that implement it.
+//!
+//! What must never happen in here: an unknown user and a wrong password can be told apart, by answer or by time;
+//! password hashing starves requests; a password is logged.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+
+/// What somebody who wants to log in presents.
+pub struct Credentials {
+    /// The account's name.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+    /// Where the request comes from: for limits.
+    pub address: IpAddr,
+}
+
+/// Somebody who may log in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Principal {
+    /// The stable name: the `sub` claim.
+    pub subject: String,
+    /// The roles: the `roles` claim.
+    pub roles: Vec<String>,
+    /// The scopes: the `scope` claim.
+    pub scopes: Vec<String>,
+}
+
+/// Why a login fails.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LoginError {
+    /// Unknown user or wrong password: nobody is told which.
+    #[error("wrong user name or password")]
+    Rejected,
+    /// Too many attempts, by this account or this address.
+    #[error("too many attempts, try again in {retry_after_s} s")]
+    TooManyAttempts {
+        /// When to try again, in seconds.
+        retry_after_s: u32,
+    },
+    /// More logins are under way than may be.
+    #[error("too many logins are under way")]
+    Overloaded,
+    /// It cannot be told who this is.
+    #[error("logins cannot be checked: {0}")]
+    Unavailable(String),
+}
+
+/// A way to log in.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who presents these credentials?
+    async fn login(&self, credentials: Credentials) -> Result<Principal, LoginError>;
+
+    /// Who is this subject today? None if it may no longer log in. Asked at each refresh, so that a change of roles or
+    /// a removal takes effect with the next access token.
+    async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError>;
+}

@@ -1,0 +1,81 @@
+//! What this proxy knows of revocations, and how fresh that knowledge is. Read on every request, without waiting.
+//!
+//! Freshness is measured on this machine's monotonic clock, so that clocks that are apart cannot fake it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::session::{PARTITIONS, RevocationList, SessionId};
+
+/// How old the knowledge of revocations is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Freshness {
+    /// The newest heartbeat was written this long ago, at most.
+    Age(Duration),
+    /// Nothing has been loaded yet, or the store has lost its memory: infinitely old.
+    Unknown,
+}
+
+/// The revocation list, and for each partition when it was last known to be complete.
+pub struct Mirror {
+    /// The ended sessions.
+    pub revocations: RevocationList,
+    started: Instant,
+    /// Milliseconds since `started`; `NEVER` before the first load, `ALWAYS` when this process is the only writer.
+    synced_ms: [AtomicU64; PARTITIONS],
+}
+
+const NEVER: u64 = u64::MAX;
+const ALWAYS: u64 = u64::MAX - 1;
+
+impl Mirror {
+    /// An empty mirror that knows nothing: its freshness is [`Freshness::Unknown`].
+    pub fn new() -> Mirror {
+        Mirror {
+            revocations: RevocationList::new(),
+            started: Instant::now(),
+            synced_ms: std::array::from_fn(|_| AtomicU64::new(NEVER)),
+        }
+    }
+
+    /// How old is what is known of the partition that `session` lives in?
+    pub fn freshness(&self, session: &SessionId, now: Instant) -> Freshness {
+        self.partition_freshness(session.partition(), now)
+    }
+
+    /// The age of the partition that lags most.
+    pub fn worst_freshness(&self, now: Instant) -> Freshness {
+        let ages = (0..PARTITIONS).map(|partition| self.partition_freshness(partition, now));
+        ages.max().unwrap_or(Freshness::Unknown)
+    }
+
+    fn partition_freshness(&self, partition: usize, now: Instant) -> Freshness {
+        match self.synced_ms[partition].load(Ordering::Acquire) {
+            NEVER => Freshness::Unknown,
+            ALWAYS => Freshness::Age(Duration::ZERO),
+            synced => Freshness::Age(now.duration_since(self.started).saturating_sub(Duration::from_millis(synced))),
+        }
+    }
+
+    /// Everything that was published in `partition` before `at` is listed.
+    pub fn synced(&self, partition: usize, at: Instant) {
+        let millis = at.duration_since(self.started).as_millis() as u64;
+        self.synced_ms[partition].store(millis, Ordering::Release);
+    }
+
+    /// This process is the only one that ends sessions, and all that it knew has been loaded.
+    pub fn always_fresh(&self) {
+        self.synced_ms.iter().for_each(|synced| synced.store(ALWAYS, Ordering::Release));
+    }
+
+    /// The store has lost its memory: nothing is known of `partition` until it has been restored and read again.
+    pub fn forget(&self, partition: usize) {
+        self.synced_ms[partition].store(NEVER, Ordering::Release);
+    }
+}
+
+impl Default for Mirror {
+    fn default() -> Mirror {
+        Mirror::new()
+    }
+}

@@ -1,0 +1,79 @@
+//! Keeps sessions and publishes their endings.
+//!
+//! A [`Backend`] can read a record and compare-and-swap it, nothing more: the rules live in `session`.
+//! [`Sessions`] is the door everybody uses: it adds the deadline, the measurements, and the local mirror.
+//!
+//! What must never happen in here: a session that has ended is overwritten by a live one; a commit is
+//! reported that was not made durable; a call outlives its deadline.
+
+mod mirror;
+mod sessions;
+
+pub mod embedded;
+pub mod memory;
+pub mod redis;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use mirror::{Freshness, Mirror};
+pub use sessions::{Observe, Operation, OperationOutcome, Sessions};
+
+use crate::session::{Session, SessionId};
+
+/// A session as it was read, with the exact bytes that the next commit is compared against.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// What the bytes say.
+    pub session: Session,
+    /// The record as the store holds it.
+    pub record: Bytes,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Committed {
+    /// It is written, durably, and so is the revocation if the session ended.
+    Yes,
+    /// The record is not the expected one any more: read again and decide again.
+    Conflict,
+}
+
+/// Why a store cannot tell or cannot write. All of them mean 503 to a client: never a 4xx, never a pass.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It did not answer within the deadline. A commit may have happened.
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(std::time::Duration),
+    /// It cannot be reached, or refuses.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// It lost its memory, and the proxies have not merged back what they hold.
+    #[error("the store has lost its memory and is being restored")]
+    Amnesia,
+    /// It holds a record that cannot be read.
+    #[error("the store holds a record of session {0} that cannot be read: {1}")]
+    Corrupt(SessionId, String),
+}
+
+/// One place to keep sessions.
+///
+/// The contract suite in `tests/store` runs over every implementation.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Reads the record of a session.
+    async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError>;
+
+    /// Replaces the record by `next`, in one atomic and durable step, if it is still exactly `expected` (none: there
+    /// is no record). If `next` has ended and `expected` had not, the same step publishes the revocation.
+    /// The step also keeps the list of the subject's sessions.
+    async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError>;
+
+    /// The subject's sessions that have neither ended nor passed their absolute end.
+    async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Follows the published revocations into `mirror` until the process ends, through every fault. A local store loads
+    /// what it holds once; everything after that reaches the mirror with the commit itself.
+    async fn follow(&self, mirror: &Mirror);
+}
