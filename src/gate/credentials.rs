@@ -32,7 +32,9 @@ pub fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'
 
 /// A field of another scheme is not for us, unless a bearer token hides in it.
 fn without_bearer(field: &[u8]) -> Result<Option<&'static str>, Reason> {
-    let hides_bearer = field.windows(7).any(|window| window.eq_ignore_ascii_case(b"bearer ") || window.eq_ignore_ascii_case(b"bearer\t"));
+    let hides_bearer = field
+        .windows(7)
+        .any(|window| window.eq_ignore_ascii_case(b"bearer ") || window.eq_ignore_ascii_case(b"bearer\t"));
     if hides_bearer { Err(Reason::CredentialsAmbiguous) } else { Ok(None) }
 }
 
@@ -87,7 +89,9 @@ mod tests {
 
     #[test]
     fn a_bearer_field_without_a_token_is_malformed() {
-        for field in ["Bearer", "Bearer ", "Bearer a b", "Bearer a\tb", "Bearer \"a\"", "Bearer \u{fc}", "Bearer\ta.b.c x"] {
+        for field in
+            ["Bearer", "Bearer ", "Bearer a b", "Bearer a\tb", "Bearer \"a\"", "Bearer \u{fc}", "Bearer\ta.b.c x"]
+        {
             assert!(!matches!(read("authorization", &[field]), Ok(Some(_))), "{field:?}");
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 
+use super::Reason;
 use super::credentials::bearer;
 use super::endpoint::Endpoint;
 use super::head::RequestHead;
@@ -15,7 +16,6 @@ use super::identity::Identity;
 use super::policy::{ENDPOINT_TOKEN_HEADER, Policy, WhenStale};
 use super::reply::Reply;
 use super::route::{Auth, Match, Route};
-use super::Reason;
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
@@ -141,7 +141,11 @@ pub fn decide(policy: &Policy, head: &RequestHead<'_>, facts: &impl Facts) -> De
         }),
         Target::Rule(Match::Route(index)) => {
             let route = &policy.routes.routes()[index];
-            forward(policy, index, route, head, facts).map_err(|reason| Denial { reason, route: Some(index), allow: None })
+            forward(policy, index, route, head, facts).map_err(|reason| Denial {
+                reason,
+                route: Some(index),
+                allow: None,
+            })
         }
         Target::Endpoint(endpoint) => serve(policy, endpoint, head, facts),
     };
@@ -196,7 +200,8 @@ fn forward(
                 text.split([' ', ',', '\t']).any(|part| facts.is_ours(part))
             })
         };
-        let token_header = (route.token_header != AUTHORIZATION && is_ours(&route.token_header)).then(|| route.token_header.clone());
+        let token_header =
+            (route.token_header != AUTHORIZATION && is_ours(&route.token_header)).then(|| route.token_header.clone());
         return Ok(grant(None, token_header, is_ours(&AUTHORIZATION)));
     }
 
@@ -259,7 +264,9 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
     let bearer = match endpoint {
         Endpoint::Login | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
         // Ending a session needs no fresh knowledge of endings.
-        Endpoint::Logout => token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose(),
+        Endpoint::Logout => {
+            token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose()
+        }
         Endpoint::Userinfo => {
             let token = token().and_then(|token| token.ok_or(Reason::TokenMissing));
             let identity = token.and_then(|token| identify(policy, token, facts)).map_err(Denial::new)?;

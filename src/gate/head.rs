@@ -5,9 +5,9 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 
+use super::Reason;
 use super::host::Host;
 use super::path::Path;
-use super::Reason;
 
 /// How the client reached us, as the client sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

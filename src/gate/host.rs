@@ -84,8 +84,26 @@ mod tests {
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for authority in [
-            "", ":80", "example.com.", "a..b", ".a", "user@example.com", "example.com:", "example.com:http", "a:1:2",
-            "example.com:99999", "a,b", "a b", "a/b", "a%2eb", "a\\b", "[::1", "[::1]x", "[a]", "ex\u{e4}mple.com", "a\0",
+            "",
+            ":80",
+            "example.com.",
+            "a..b",
+            ".a",
+            "user@example.com",
+            "example.com:",
+            "example.com:http",
+            "a:1:2",
+            "example.com:99999",
+            "a,b",
+            "a b",
+            "a/b",
+            "a%2eb",
+            "a\\b",
+            "[::1",
+            "[::1]x",
+            "[a]",
+            "ex\u{e4}mple.com",
+            "a\0",
         ] {
             assert_eq!(Host::read(authority.as_bytes()), None, "{authority:?}");
         }
@@ -105,7 +123,11 @@ mod tests {
             ("app.example.com", "https", "null", false),
             ("app.example.com", "https", "", false),
         ] {
-            assert_eq!(Host::read(authority.as_bytes()).unwrap().is_origin(scheme, origin), same, "{authority} {origin}");
+            assert_eq!(
+                Host::read(authority.as_bytes()).unwrap().is_origin(scheme, origin),
+                same,
+                "{authority} {origin}"
+            );
         }
     }
 }

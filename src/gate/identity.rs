@@ -50,8 +50,14 @@ impl Identity {
     /// Makes verified claims ready. A claim that cannot stand in a header unmistakably makes the token invalid: control
     /// characters, blanks at the ends (receivers trim them), a comma in a role (receivers split there), or too much.
     pub fn from_claims(claims: AccessClaims) -> Result<Identity, Reason> {
-        let scopes: Vec<String> =
-            claims.scope.as_deref().unwrap_or_default().split(' ').filter(|scope| !scope.is_empty()).map(str::to_owned).collect();
+        let scopes: Vec<String> = claims
+            .scope
+            .as_deref()
+            .unwrap_or_default()
+            .split(' ')
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect();
         let is_list_item = |item: &String| !item.is_empty() && !item.contains(',') && item.trim() == item;
         if !claims.roles.iter().all(is_list_item) {
             return Err(Reason::TokenInvalid);
@@ -81,7 +87,8 @@ impl Identity {
 
 /// The text as a header value: UTF-8 as it is (RFC 9110 section 5.5, `obs-text`), since that is what apps store.
 fn header_value(text: &str) -> Result<HeaderValue, Reason> {
-    let plain = !text.is_empty() && text.len() <= HEADER_BYTES_MAX && text.trim() == text && !text.contains(char::is_control);
+    let plain =
+        !text.is_empty() && text.len() <= HEADER_BYTES_MAX && text.trim() == text && !text.contains(char::is_control);
     let value = plain.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten();
     value.ok_or(Reason::TokenInvalid)
 }

@@ -39,7 +39,10 @@ impl IdentityHeaderSpellings {
     pub fn matches(&self, name: &HeaderName) -> bool {
         let name = name.as_str().as_bytes();
         self.lengths & length_bit(name.len()) != 0
-            && self.folded.iter().any(|ours| ours.len() == name.len() && name.iter().map(|&byte| fold(byte)).eq(ours.iter().copied()))
+            && self
+                .folded
+                .iter()
+                .any(|ours| ours.len() == name.len() && name.iter().map(|&byte| fold(byte)).eq(ours.iter().copied()))
     }
 }
 
@@ -63,7 +66,9 @@ mod tests {
             ..IdentityHeaderNames::default()
         };
         let spellings = IdentityHeaderSpellings::new(&names);
-        for name in ["x-auth-subject", "X_Auth_Subject", "x.auth.subject", "x~auth-subject", "REMOTE-GROUPS", "remote|groups"] {
+        for name in
+            ["x-auth-subject", "X_Auth_Subject", "x.auth.subject", "x~auth-subject", "REMOTE-GROUPS", "remote|groups"]
+        {
             assert!(spellings.matches(&name.parse().unwrap()), "{name}");
         }
         for name in ["x-auth-subjec", "x-auth-subjects", "xauthsubject", "x-auth-subjecu", "cookie", "host"] {

@@ -169,7 +169,8 @@ fn has_escape(decoded: &[u8]) -> bool {
 /// Each segment up to its first `;`.
 fn without_parameters(path: &[u8]) -> Vec<u8> {
     let segments = path.split(|&byte| byte == b'/');
-    let names: Vec<&[u8]> = segments.map(|segment| segment.split(|&byte| byte == b';').next().unwrap_or_default()).collect();
+    let names: Vec<&[u8]> =
+        segments.map(|segment| segment.split(|&byte| byte == b';').next().unwrap_or_default()).collect();
     names.join(&b'/')
 }
 

@@ -192,7 +192,9 @@ impl Paths {
         let whole_prefix = || (!path.ends_with(b"/")).then(|| self.prefix.get(path)).flatten();
         let shorter = || {
             let slashes = (0..path.len()).rev().filter(|&place| path[place] == b'/');
-            slashes.map(|place| &path[..place]).find_map(|start| self.below.get(start).or_else(|| self.prefix.get(start)))
+            slashes
+                .map(|place| &path[..place])
+                .find_map(|start| self.below.get(start).or_else(|| self.prefix.get(start)))
         };
         exact.or_else(whole_prefix).or_else(shorter).map(Vec::as_slice)
     }
