@@ -241,9 +241,11 @@ fn verify_now(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Id
 }
 
 fn check_rights(route: &Route, identity: &Identity) -> Result<(), Reason> {
-    let any = route.roles_any.is_empty() || route.roles_any.iter().any(|role| identity.roles.contains(role));
-    let all = route.roles_all.iter().all(|role| identity.roles.contains(role));
-    let scopes = route.scopes.iter().all(|scope| identity.scopes.contains(scope));
+    let has_role = |role: &String| identity.roles.iter().any(|own| **own == **role);
+    let has_scope = |scope: &String| identity.scopes.iter().any(|own| **own == **scope);
+    let any = route.roles_any.is_empty() || route.roles_any.iter().any(has_role);
+    let all = route.roles_all.iter().all(has_role);
+    let scopes = route.scopes.iter().all(has_scope);
     match (any && all, scopes) {
         (true, true) => Ok(()),
         (false, _) => Err(Reason::RoleMissing),

@@ -15,9 +15,9 @@ pub struct Identity {
     /// Claim `sub`.
     pub subject: Box<str>,
     /// Claim `roles`.
-    pub roles: Box<[String]>,
+    pub roles: Box<[Box<str>]>,
     /// Claim `scope` (RFC 8693 section 4.2), split at its spaces.
-    pub scopes: Box<[String]>,
+    pub scopes: Box<[Box<str>]>,
     /// Claim `sid`.
     pub session: SessionId,
     /// Claim `gen`.
@@ -74,8 +74,8 @@ impl Identity {
         };
         Ok(Identity {
             subject: claims.sub.into(),
-            roles: claims.roles.into(),
-            scopes: scopes.into(),
+            roles: claims.roles.into_iter().map(Into::into).collect(),
+            scopes: scopes.into_iter().map(Into::into).collect(),
             session: claims.sid,
             generation: claims.generation,
             expires_at: Timestamp::from_secs(claims.exp),

@@ -13,7 +13,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads the body, or says why not.
 pub(super) async fn read(session: &mut Session, bytes_max: usize) -> Result<Bytes, Reason> {
-    let announced = session.req_header().headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let announced =
+        session.req_header().headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(Reason::BodyTooLarge);
     }

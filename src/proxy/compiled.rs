@@ -8,11 +8,11 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::facts::Verifier;
-use super::upstream::{Picked, Upstream};
+use super::upstream::{Picked, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
 use crate::store::Mirror;
-use crate::telemetry::{Metrics, Routes, UpstreamMetrics};
+use crate::telemetry::{self, Metrics, Routes, UpstreamMetrics};
 
 /// One configuration, compiled. A request keeps the one that it began with.
 pub struct Compiled {
@@ -36,8 +36,10 @@ pub struct Compiled {
     pub metrics: Arc<Metrics>,
     /// The counters of each route.
     pub route_metrics: Routes,
-    /// Where grants lead, and what is measured there.
-    pub upstreams: Vec<(Arc<Upstream>, UpstreamMetrics)>,
+    /// Where grants lead.
+    pub upstreams: Arc<Upstreams>,
+    /// What is measured there.
+    pub upstream_metrics: Arc<telemetry::Upstreams>,
 }
 
 /// What forwarding needs to know of a route.
@@ -68,11 +70,11 @@ impl Compiled {
 
     /// Opens the upstream that the grant is for. There is no other way to reach one.
     pub(super) fn open(&self, grant: &Grant) -> Option<Picked> {
-        self.upstreams.get(grant.upstream()).and_then(|(upstream, _)| upstream.pick())
+        self.upstreams.get(grant.upstream()).and_then(|upstream| upstream.pick())
     }
 
     /// What is measured of the upstream that the grant is for.
     pub(super) fn upstream_metrics(&self, grant: &Grant) -> Option<&UpstreamMetrics> {
-        self.upstreams.get(grant.upstream()).map(|(_, metrics)| metrics)
+        self.upstream_metrics.upstream(grant.upstream())
     }
 }

@@ -78,7 +78,7 @@ impl HttpServerApp for Requests {
 }
 
 /// Connections, counted and capped.
-pub(super) struct Connections {
+pub struct Connections {
     pub(super) requests: Arc<Requests>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) open: AtomicUsize,

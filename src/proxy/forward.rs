@@ -36,7 +36,8 @@ impl Forwarding<'_> {
     pub(super) fn apply(&self, request: &mut RequestHeader, received: &RequestHeader) -> pingora::Result<()> {
         let by_trusted = self.client.by_trusted_proxy;
         let spellings = &self.policy.identity_spellings;
-        let removed: Vec<HeaderName> = request.headers.keys().filter(|name| self.removes(name, spellings)).cloned().collect();
+        let removed: Vec<HeaderName> =
+            request.headers.keys().filter(|name| self.removes(name, spellings)).cloned().collect();
         for name in removed {
             request.remove_header(&name);
         }
@@ -58,7 +59,9 @@ impl Forwarding<'_> {
                 let whole = [&chain[..], b", ", peer.to_string().as_bytes()].concat();
                 request.insert_header(X_FORWARDED_FOR, HeaderValue::from_bytes(&whole).map_err(internal)?)?;
             }
-            None => request.insert_header(X_FORWARDED_FOR, HeaderValue::try_from(peer.to_string()).map_err(internal)?)?,
+            None => {
+                request.insert_header(X_FORWARDED_FOR, HeaderValue::try_from(peer.to_string()).map_err(internal)?)?
+            }
         }
         request.insert_header(X_FORWARDED_PROTO, self.client.scheme.as_str())?;
         let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST)).flatten().or(received_host);
@@ -147,7 +150,8 @@ const WAY: &[&str] = &[
 fn is_forwarding(name: &HeaderName) -> Forwards {
     let bytes = name.as_str().as_bytes();
     let is = |known: &&str| {
-        known.len() == bytes.len() && known.bytes().zip(bytes).all(|(known, &byte)| known == if byte == b'_' { b'-' } else { byte })
+        known.len() == bytes.len()
+            && known.bytes().zip(bytes).all(|(known, &byte)| known == if byte == b'_' { b'-' } else { byte })
     };
     if *name == FORWARDED {
         Forwards::Way

@@ -16,7 +16,8 @@ mod service;
 mod shutdown;
 pub mod upstream;
 
-pub use compiled::{Compiled, RouteExtras};
+pub use compiled::{Compiled, Limits, RouteExtras};
+pub use edge::Connections;
 pub use facts::Verifier;
-pub use service::{Binding, certified_key, proxy_service};
-pub use shutdown::{InFlight, Signals};
+pub use service::{Binding, CertificateError, ConnectionLimits, certified_key, proxy_service};
+pub use shutdown::{Flying, InFlight, Signals};

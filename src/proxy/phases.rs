@@ -128,7 +128,8 @@ impl Phases {
 }
 
 fn read_head(header: &RequestHeader, scheme: Scheme) -> std::result::Result<RequestHead<'_>, Reason> {
-    let authority = if header.version == Version::HTTP_2 { header.uri.authority().map(|host| host.as_str()) } else { None };
+    let authority =
+        if header.version == Version::HTTP_2 { header.uri.authority().map(|host| host.as_str()) } else { None };
     RequestHead::read(RawHead {
         method: &header.method,
         target: header.raw_path(),
@@ -144,7 +145,11 @@ fn check_wire(session: &Session, header_bytes_max: usize) -> std::result::Result
     let Some(http1) = session.as_downstream().as_http1() else {
         let headers = &session.req_header().headers;
         let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        return if size + session.req_header().raw_path().len() > header_bytes_max { Err(Reason::HeadTooLarge) } else { Ok(()) };
+        return if size + session.req_header().raw_path().len() > header_bytes_max {
+            Err(Reason::HeadTooLarge)
+        } else {
+            Ok(())
+        };
     };
     let raw = http1.get_headers_raw_bytes();
     if raw.len() > header_bytes_max {
@@ -253,7 +258,8 @@ impl ProxyHttp for Phases {
         };
         let Some(picked) = self.compiled.open(grant) else {
             context.failure = Some(Reason::UpstreamUnavailable);
-            return Error::e_explain(ErrorType::ConnectError, "no server of the upstream is up").map_err(|e: Box<Error>| e.into_up());
+            return Error::e_explain(ErrorType::ConnectError, "no server of the upstream is up")
+                .map_err(|e: Box<Error>| e.into_up());
         };
         let mut peer = Box::new(HttpPeer::clone(&picked));
         if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
@@ -270,7 +276,8 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let (Some(grant), Some(picked), Some(request_id)) = (&context.grant, &context.picked, &context.request_id) else {
+        let (Some(grant), Some(picked), Some(request_id)) = (&context.grant, &context.picked, &context.request_id)
+        else {
             return Error::e_explain(ErrorType::InternalError, "a request without a grant reached the last hook");
         };
         let preserves_host = self.compiled.routes.get(grant.route()).is_none_or(|route| route.preserve_host);
@@ -279,7 +286,7 @@ impl ProxyHttp for Phases {
             grant,
             client: &context.client,
             peer: context.peer,
-            cookie_name: self.compiled.endpoints.cookie.name(),
+            cookie_name: &self.compiled.endpoints.cookie.name,
             request_id,
             host: (!preserves_host).then(|| picked.authority()),
         };
@@ -298,7 +305,10 @@ impl ProxyHttp for Phases {
             context.body_bytes += chunk.len() as u64;
             if context.body_bytes > bytes_max {
                 context.failure = Some(Reason::BodyTooLarge);
-                return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is larger than limits.body_size");
+                return Error::e_explain(
+                    ErrorType::HTTPStatus(413),
+                    "the request body is larger than limits.body_size",
+                );
             }
         }
         Ok(())
@@ -312,11 +322,11 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         if let (Some(grant), Some(asked)) = (&context.grant, context.asked_upstream.take()) {
             if let Some(metrics) = self.compiled.upstream_metrics(grant) {
-                metrics.answered(asked.elapsed());
+                metrics.responded(asked.elapsed());
             }
         }
         let decides_cors = self.compiled.policy.origins.decides_cors();
-        respond::clean(response, self.compiled.endpoints.cookie.name(), decides_cors, context.cors.as_ref())
+        respond::clean(response, &self.compiled.endpoints.cookie.name, decides_cors, context.cors.as_ref())
     }
 
     fn fail_to_connect(
@@ -327,7 +337,7 @@ impl ProxyHttp for Phases {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(picked) = context.picked.take() {
-            picked.failed_to_connect();
+            picked.connect_failed();
         }
         // Nothing has been sent, so even a POST may try another server.
         error.set_retry(true);
@@ -381,7 +391,10 @@ impl ProxyHttp for Phases {
 fn reason_of(error: &Error) -> Option<Reason> {
     let timed_out = matches!(
         error.etype(),
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::TLSHandshakeTimedout
+        ErrorType::ConnectTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::TLSHandshakeTimedout
     );
     match (error.esource(), error.etype()) {
         (ErrorSource::Upstream, _) if timed_out => Some(Reason::UpstreamTimeout),

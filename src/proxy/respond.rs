@@ -46,8 +46,13 @@ pub(super) fn clean(
     cors: Option<&CorsAnswer>,
 ) -> pingora::Result<()> {
     if sets_cookie(&response.headers, cookie_name) {
-        let kept: Vec<HeaderValue> =
-            response.headers.get_all(SET_COOKIE).iter().filter(|field| !names_cookie(field, cookie_name)).cloned().collect();
+        let kept: Vec<HeaderValue> = response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|field| !names_cookie(field, cookie_name))
+            .cloned()
+            .collect();
         response.remove_header(&SET_COOKIE);
         for field in kept {
             response.append_header(SET_COOKIE, field)?;

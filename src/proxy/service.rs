@@ -48,7 +48,9 @@ pub struct ConnectionLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The file with the certificates.
-    #[error("{file}: no certificate can be read: {source}; it must hold the chain in PEM, the server's own certificate first")]
+    #[error(
+        "{file}: no certificate can be read: {source}; it must hold the chain in PEM, the server's own certificate first"
+    )]
     Certificate {
         /// Its name.
         file: String,
@@ -76,7 +78,8 @@ pub enum CertificateError {
 /// Reads a certificate chain and its key, and checks that they belong together.
 pub fn certified_key(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
-    let chain = chain.and_then(|chain| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) });
+    let chain = chain
+        .and_then(|chain| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) });
     let chain =
         chain.map_err(|source| CertificateError::Certificate { file: certificate.display().to_string(), source })?;
     let file = || key.display().to_string();
@@ -100,7 +103,8 @@ pub fn proxy_service(
     options.h2_idle_timeout = Some(limits.keep_alive);
     proxy.server_options = Some(options);
 
-    let requests = Requests { proxy: Arc::new(proxy), header_timeout: limits.header_timeout, keep_alive: limits.keep_alive };
+    let requests =
+        Requests { proxy: Arc::new(proxy), header_timeout: limits.header_timeout, keep_alive: limits.keep_alive };
     let connections = Connections {
         requests: Arc::new(requests),
         metrics: Arc::clone(&compiled.metrics),

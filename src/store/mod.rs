@@ -9,6 +9,7 @@
 mod mirror;
 mod record;
 mod sessions;
+mod used;
 
 pub mod embedded;
 pub mod memory;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 
 pub use mirror::{Freshness, Mirror};
 pub use sessions::{Observe, Operation, OperationOutcome, Sessions};
+pub use used::{UsedMarks, UsedMarksWriter};
 
 use crate::session::{Session, SessionId};
 
