@@ -106,8 +106,7 @@ mod tests {
             headers.append(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
         }
         let address = IpAddr::from(Ipv4Addr::LOCALHOST);
-        let request =
-            Request { headers: &headers, body: body.into(), address, identity: None, bearer_refused: None };
+        let request = Request { headers: &headers, body: body.into(), address, identity: None, bearer_refused: None };
         super::read(&request).map(|read| (read.username, read.password.expose_secret().to_owned()))
     }
 
