@@ -169,7 +169,8 @@ pub fn verify_access_token(
     use AccessTokenError::{Expired, Invalid, Malformed};
 
     let parts = Parts::of(token).ok_or(Malformed)?;
-    let header = header::decode(parts.header).ok_or(Malformed)?;
+    let header = header::decode_object(parts.header).ok_or(Malformed)?;
+    let claims = header::decode_object(parts.claims).ok_or(Malformed)?;
     let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Malformed)?;
     let key = header.kid.as_deref().and_then(|kid| keys.signing_key(kid)).ok_or(Invalid)?;
     if header.alg != key.algorithm.as_str() || !header.is_access_token() || header.asks_for_more() {
@@ -181,7 +182,6 @@ pub fn verify_access_token(
         return Err(Invalid);
     }
 
-    let claims = header::decode(parts.claims).ok_or(Malformed)?;
     let NotBefore { nbf } = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
     let claims: AccessClaims = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
 

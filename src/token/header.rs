@@ -80,16 +80,17 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D:
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
-/// Decodes a part. Only the canonical spelling is accepted: no padding, no stray bits at the end.
-pub(super) fn decode(part: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(part).ok()
+/// Decodes a part that is to be a JSON object. Only the canonical spelling is accepted: no padding, no stray bits at the
+/// end. And only an object: `serde` would also take an array for a struct, as its fields in their order.
+pub(super) fn decode_object(part: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(part).ok().filter(|json| json.first() == Some(&b'{'))
 }
 
 impl KeySet {
     /// A cheap look: has this text the shape of a JWT whose `kid` is one of ours? It proves nothing about the token. It is
     /// how our own token is told from the app's on routes where neither is verified.
     pub fn names_key_of_ours(&self, jwt: &str) -> bool {
-        let header = Parts::of(jwt).and_then(|parts| decode(parts.header));
+        let header = Parts::of(jwt).and_then(|parts| decode_object(parts.header));
         let Some(header) = header else { return false };
         let header: Option<Header<'_>> = serde_json::from_slice(&header).ok();
         header.and_then(|header| header.kid).is_some_and(|kid| self.signing_key(&kid).is_some())

@@ -86,6 +86,15 @@ pub enum KeyUse {
     Refresh,
 }
 
+impl fmt::Display for KeyUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            KeyUse::Sig => "sig",
+            KeyUse::Refresh => "refresh",
+        })
+    }
+}
+
 /// Where a key is in its life. All three verify; only the active one makes new tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -97,6 +106,16 @@ pub enum KeyStatus {
     Active,
     /// Signed once, and still verifies.
     Retired,
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            KeyStatus::Next => "next",
+            KeyStatus::Active => "active",
+            KeyStatus::Retired => "retired",
+        })
+    }
 }
 
 /// The algorithm of a signing key (RFC 7518 section 3.1, RFC 8037). It is a property of the key, never of a token.
@@ -143,7 +162,7 @@ impl Algorithm {
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 

@@ -152,11 +152,7 @@ fn identify(jwk: &PrivateJwk, name: &KeyName) -> Result<(KeyId, Judged), KeySetE
 fn active_first<K>(mut keys: Vec<(KeyStatus, K)>, of: KeyUse) -> Result<Vec<K>, KeySetError> {
     let active = keys.iter().filter(|(status, _)| *status == KeyStatus::Active).count();
     if active != 1 {
-        let r#use = match of {
-            KeyUse::Sig => "sig",
-            KeyUse::Refresh => "refresh",
-        };
-        return Err(KeySetError::NotOneActive { r#use, found: active });
+        return Err(KeySetError::NotOneActive { r#use: of, found: active });
     }
     keys.sort_by_key(|(status, _)| *status != KeyStatus::Active);
     Ok(keys.into_iter().map(|(_, key)| key).collect())
@@ -206,8 +202,8 @@ pub enum KeySetError {
          make the others \"next\" or \"retired\", or run `portcullis keys rotate`"
     )]
     NotOneActive {
-        /// `sig` or `refresh`.
-        r#use: &'static str,
+        /// Of which use.
+        r#use: KeyUse,
         /// How many there are.
         found: usize,
     },

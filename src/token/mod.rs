@@ -25,3 +25,6 @@ pub use header::ACCESS_TOKEN_BYTES_MAX;
 pub use jwk::{Algorithm, KeyStatus, KeyUse, PrivateJwk, PrivateJwkSet, SecretMember, UnknownAlgorithm};
 pub use key_set::{KeyName, KeySet, KeySetError};
 pub use refresh::{RefreshToken, RefreshTokenError};
+
+#[cfg(test)]
+mod tests;
