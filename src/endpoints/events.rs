@@ -36,6 +36,9 @@ macro_rules! outcome {
             /// All that can occur: what metrics are made of at start.
             pub const ALL: &[$name] = &[$($name::$variant,)+ $($name::Refused(Reason::$reason),)+];
 
+            /// The names of all of them, in the same order.
+            pub const NAMES: &[&'static str] = &[$($label,)+ $(Reason::$reason.as_str(),)+];
+
             /// Its name in metrics and logs.
             pub const fn as_str(self) -> &'static str {
                 match self {
