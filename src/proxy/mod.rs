@@ -1,1 +1,3 @@
 //! The `proxy` room.
+
+pub mod upstream;
