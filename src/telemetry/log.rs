@@ -74,7 +74,9 @@ fn may_speak(metadata: &Metadata<'_>) -> bool {
 
 /// A panic is one line of the log like everything else.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("a panic without a message");
+    let payload = panic.payload();
+    let formatted = payload.downcast_ref::<String>().map(String::as_str);
+    let message = formatted.or(payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(location, "panic: {message}");
 }

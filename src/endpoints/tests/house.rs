@@ -1,25 +1,21 @@
-//! What the tests live in: endpoints that are wired for real, a store that can be told to fail, clients that keep a cookie.
+//! What the tests live in: endpoints that are wired for real, and clients that keep a cookie.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use http::header::{COOKIE, SET_COOKIE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use crate::endpoints::{
-    Audit, CookieShape, Endpoints, Events, LoginOutcome, LogoutOutcome, RefreshOutcome, Request, SameSite,
-};
+use super::rig::{Recorder, Rigged, Unobserved, Users};
+use crate::endpoints::{CookieShape, Endpoints, Request, SameSite};
 use crate::gate::{Endpoint, Identity, IdentityHeaders, Reason, Reply};
-use crate::login::{Authenticator, Credentials, LoginError, Principal};
 use crate::session::{LateRetry, RotationPolicy, Session, SessionId};
 use crate::store::memory::Memory;
-use crate::store::{Backend, Committed, Mirror, Observe, Operation, OperationOutcome, Sessions, StoreError, Stored};
+use crate::store::{Backend, Committed, Mirror, Sessions, Stored};
 use crate::time::Timestamp;
 use crate::token::{AccessClaims, AccessPolicy, AccessTokenError, KeySet, RefreshToken, verify_access_token};
 
@@ -51,11 +47,7 @@ pub struct House {
 
 impl House {
     pub fn new() -> House {
-        let store = Arc::new(Rigged {
-            memory: Memory::new(Arc::new(Mirror::new())),
-            steps: AtomicUsize::new(0),
-            script: Mutex::new(Box::new(|_| Fault::None)),
-        });
+        let store = Arc::new(Rigged::new(Memory::new(Arc::new(Mirror::new()))));
         House::over(store, Arc::new(AtomicU64::new(Timestamp::now().as_millis())), Arc::default())
     }
 
@@ -274,7 +266,7 @@ impl Answer {
     pub fn refused(&self, status: u16, reason: &str) {
         assert_eq!((self.status, self.body["reason"].as_str()), (status, Some(reason)), "{self:?}");
         assert_eq!(self.headers.get(SET_COOKIE.as_str()), None);
-        assert_eq!(self.headers.get("retry-after").is_some(), status == 503 || status == 429, "{self:?}");
+        assert_eq!(self.headers.contains_key("retry-after"), status == 503 || status == 429, "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
     }
 
@@ -291,167 +283,5 @@ impl Answer {
         assert_eq!(self.status, 204, "{self:?}");
         let cleared = "__Host-refresh=; HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=0";
         assert_eq!(self.headers[SET_COOKIE.as_str()], cleared);
-    }
-}
-
-/// What happens at a request to the store.
-pub enum Fault {
-    None,
-    /// Nothing is done, and it fails.
-    Fail,
-    /// It is done, and the answer is lost.
-    LoseReply,
-    /// It has lost its memory.
-    Amnesia,
-    /// Another proxy writes first.
-    Meanwhile(Box<dyn FnOnce(&Session) -> Session + Send>),
-}
-
-type Script = Box<dyn FnMut(usize) -> Fault + Send>;
-
-/// The memory store, and a script that says what happens at each request. Every request lets other tasks run first.
-pub struct Rigged {
-    pub memory: Memory,
-    steps: AtomicUsize,
-    script: Mutex<Script>,
-}
-
-impl Rigged {
-    /// From here on, `script` is asked what happens at request 0, 1, 2...
-    pub fn script(&self, script: impl FnMut(usize) -> Fault + Send + 'static) {
-        *self.script.lock().unwrap() = Box::new(script);
-        self.steps.store(0, Ordering::SeqCst);
-    }
-
-    pub fn heal(&self) {
-        self.script(|_| Fault::None);
-    }
-
-    /// How many requests there were since the last script.
-    pub fn steps(&self) -> usize {
-        self.steps.load(Ordering::SeqCst)
-    }
-
-    async fn step<T>(
-        &self,
-        id: Option<&SessionId>,
-        run: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        tokio::task::yield_now().await;
-        let step = self.steps.fetch_add(1, Ordering::SeqCst);
-        let fault = (self.script.lock().unwrap())(step);
-        match fault {
-            Fault::None => run.await,
-            Fault::Fail => Err(StoreError::Unavailable("told to fail".to_owned())),
-            Fault::Amnesia => Err(StoreError::Amnesia),
-            Fault::LoseReply => {
-                run.await?;
-                Err(StoreError::TimedOut(Duration::from_secs(5)))
-            }
-            Fault::Meanwhile(change) => {
-                let stored = self.memory.get(id.unwrap()).await?.unwrap();
-                assert_eq!(self.memory.commit(Some(&stored), &change(&stored.session)).await?, Committed::Yes);
-                run.await
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl Backend for Rigged {
-    async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
-        self.step(Some(id), self.memory.get(id)).await
-    }
-
-    async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {
-        self.step(Some(&next.id), self.memory.commit(expected, next)).await
-    }
-
-    async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError> {
-        self.step(None, self.memory.sessions_of(subject)).await
-    }
-
-    async fn follow(&self, mirror: &Mirror) {
-        self.memory.follow(mirror).await;
-    }
-}
-
-struct Unobserved;
-
-impl Observe for Unobserved {
-    fn store_request(&self, _: Operation, _: OperationOutcome, _: Duration) {}
-    fn revocation_propagated(&self, _: Duration) {}
-}
-
-/// Everybody whose password is `right`, until told otherwise.
-#[derive(Default)]
-pub struct Users {
-    pub error: Mutex<Option<LoginError>>,
-    pub removed: Mutex<Vec<String>>,
-    pub roles: Mutex<Vec<String>>,
-}
-
-impl Users {
-    fn principal(&self, name: &str) -> Principal {
-        let roles = self.roles.lock().unwrap().clone();
-        Principal { subject: name.to_lowercase(), roles, scopes: vec!["read".to_owned(), "write".to_owned()] }
-    }
-}
-
-#[async_trait]
-impl Authenticator for Users {
-    async fn login(&self, credentials: Credentials) -> Result<Principal, LoginError> {
-        match self.error.lock().unwrap().clone() {
-            Some(error) => Err(error),
-            None if credentials.password.expose_secret() != "right" => Err(LoginError::Rejected),
-            None => Ok(self.principal(&credentials.username)),
-        }
-    }
-
-    async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError> {
-        tokio::task::yield_now().await;
-        match self.error.lock().unwrap().clone() {
-            Some(error) => Err(error),
-            None if self.removed.lock().unwrap().iter().any(|name| name == subject) => Ok(None),
-            None => Ok(Some(self.principal(subject))),
-        }
-    }
-}
-
-/// Writes down what it is told, and insists that it is on the lists.
-#[derive(Default)]
-pub struct Recorder {
-    lines: Mutex<Vec<String>>,
-}
-
-impl Recorder {
-    /// What was heard since the last time, outcomes and audit events in order.
-    pub fn drain(&self) -> Vec<String> {
-        std::mem::take(&mut self.lines.lock().unwrap())
-    }
-
-    fn write(&self, line: String) {
-        self.lines.lock().unwrap().push(line);
-    }
-}
-
-impl Events for Recorder {
-    fn login(&self, outcome: LoginOutcome) {
-        assert!(LoginOutcome::ALL.contains(&outcome), "{outcome:?}");
-        self.write(format!("login {}", outcome.as_str()));
-    }
-
-    fn refresh(&self, outcome: RefreshOutcome) {
-        assert!(RefreshOutcome::ALL.contains(&outcome), "{outcome:?}");
-        self.write(format!("refresh {}", outcome.as_str()));
-    }
-
-    fn logout(&self, outcome: LogoutOutcome) {
-        assert!(LogoutOutcome::ALL.contains(&outcome), "{outcome:?}");
-        self.write(format!("logout {}", outcome.as_str()));
-    }
-
-    fn audit(&self, event: Audit<'_>) {
-        self.write(format!("audit {} {event:?}", event.as_str()));
     }
 }

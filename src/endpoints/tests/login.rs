@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::house::{Client, Fault, House, SESSION_S};
+use super::house::{Client, House, SESSION_S};
+use super::rig::Fault;
 use crate::login::LoginError;
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::house::{Client, Fault, GRACE_S, House, SESSION_S};
+use super::house::{Client, GRACE_S, House, SESSION_S};
+use super::rig::Fault;
 use crate::gate::Endpoint::{Logout, LogoutAll};
 use crate::session::EndReason;
 

@@ -7,3 +7,4 @@ mod logout_all;
 mod read_only;
 mod refresh;
 mod refresh_faults;
+mod rig;

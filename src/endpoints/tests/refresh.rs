@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use http::header::COOKIE;
 
-use super::house::{Client, Fault, GRACE_S, House, SESSION_S, keys};
+use super::house::{Client, GRACE_S, House, SESSION_S, keys};
+use super::rig::Fault;
 use crate::gate::Endpoint;
 use crate::login::LoginError;
 use crate::session::{EndReason, Session};

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::house::{Client, Fault, GRACE_S, House};
+use super::house::{Client, GRACE_S, House};
+use super::rig::Fault;
 use crate::gate::Endpoint;
 use crate::session::{EndReason, Session};
 
