@@ -126,8 +126,7 @@ fn table(file: &std::path::Path) -> Result<String, KeysError> {
     let mut table = format!("{:43}  {:7}  {:5}  {:7}  age\n", "kid", "use", "alg", "status");
     for key in keys::list(file)? {
         let age = key.age.map_or("unknown".to_owned(), readable);
-        // `KeyId` does not pad; its text always has 43 characters.
-        let _ = writeln!(table, "{}  {:7}  {:5}  {:7}  {age}", key.id, key.r#use, key.algorithm, key.status);
+        let _ = writeln!(table, "{:43}  {:7}  {:5}  {:7}  {age}", key.kid, key.r#use, key.algorithm, key.status);
     }
     Ok(table)
 }
@@ -155,4 +154,79 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
     number.checked_mul(unit_s).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        keys: KeysArgs,
+    }
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.keys.command)
+    }
+
+    #[test]
+    fn makes_lists_and_rotates_without_showing_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys.jwks");
+        let run = |line: &str| execute(&parse(&format!("keys {line} --file {}", file.display())).unwrap()).unwrap();
+        let mut shown = run("new --alg es256");
+        shown += &run("list");
+        let added = run("rotate");
+        assert_eq!(added.matches("next: verifies already").count(), 2, "{added}");
+        assert!(added.contains("run this again"), "{added}");
+        let promoted = run("rotate --use sig");
+        assert_eq!(promoted.matches("active: signs from now on").count(), 1, "{promoted}");
+        assert_eq!(promoted.matches("retired: still verifies").count(), 1, "{promoted}");
+        let listed = run("list");
+        assert_eq!(listed.lines().count(), 1 + 4, "{listed}");
+        assert!(listed.contains("  sig      ES256  retired  "), "{listed}");
+        shown += &format!("{added}{promoted}{listed}");
+
+        let set: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        for key in set["keys"].as_array().unwrap() {
+            assert!(shown.contains(key["kid"].as_str().unwrap()));
+            for secret in ["d", "k"].into_iter().filter_map(|member| key[member].as_str()) {
+                assert!(!shown.contains(secret));
+            }
+        }
+    }
+
+    #[test]
+    fn what_it_does_not_understand_is_refused_with_what_to_write() {
+        for (line, expected) in [
+            ("keys new", "--file"),
+            ("keys new --file x --alg none", "EdDSA, ES256, RS256 or HS256"),
+            ("keys rotate --file x --use enc", "sig, refresh, all"),
+            ("keys rotate --file x --session-lifetime 30", "write a number and a unit"),
+            ("keys rotate --file x --session-lifetime ü", "write a number and a unit"),
+            ("keys rotate --file x --session-lifetime 99999999999999999999d", "write a number and a unit"),
+        ] {
+            let error = parse(line).unwrap_err().to_string();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000), ("0s", 0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn ages() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7199, "1 h"), (86400, "1 d"), (40_000_000, "462 d")]
+        {
+            assert_eq!(readable(Duration::from_secs(seconds)), text);
+        }
+    }
 }

@@ -18,7 +18,6 @@ pub use rotate::{Change, Rotation, Which};
 
 pub use crate::token::{Algorithm, KeyStatus, KeyUse};
 
-use crate::session::KeyId;
 use crate::time::Timestamp;
 use crate::token::{KeySet, KeySetError, PrivateJwkSet};
 
@@ -34,7 +33,7 @@ pub fn load(path: &Path) -> Result<KeySet, KeysError> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listed {
     /// Its `kid`.
-    pub id: KeyId,
+    pub kid: String,
     /// What it is for.
     pub r#use: KeyUse,
     /// Its algorithm.
@@ -54,10 +53,10 @@ pub fn list(path: &Path) -> Result<Vec<Listed>, KeysError> {
     judge(path, &set)?;
     let now = Timestamp::now();
     let listed = set.keys.iter().enumerate().map(|(index, key)| {
-        let id = key.key_id(index).map_err(|source| KeysError::Unusable { path: path.into(), source })?;
+        let kid = key.key_id(index).map_err(|source| KeysError::Unusable { path: path.into(), source })?.to_string();
         let age = key.iat.map(|iat| now.since(Timestamp::from_secs(iat)));
         let algorithm = key.alg.unwrap_or(Algorithm::Hs256);
-        Ok(Listed { id, r#use: key.r#use, algorithm, status: key.status, age })
+        Ok(Listed { kid, r#use: key.r#use, algorithm, status: key.status, age })
     });
     listed.collect()
 }
@@ -163,3 +162,6 @@ pub enum KeysError {
     #[error("a new {0} key could not be made")]
     NotMade(Algorithm),
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(super) struct SigningKey {
 pub(super) struct MacKey {
     pub id: KeyId,
     pub thumbprint: [u8; 32],
-    pub key: hmac::Key,
+    pub key: Box<hmac::Key>,
 }
 
 impl KeySet {

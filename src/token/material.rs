@@ -28,7 +28,7 @@ pub(super) enum Material {
         /// The members that everybody may know (`kty` and the numbers); none for HMAC.
         public: Option<Value>,
     },
-    Mac(hmac::Key),
+    Mac(Box<hmac::Key>),
 }
 
 /// A judged key and its thumbprint (RFC 7638), which is its `kid`.
@@ -46,7 +46,7 @@ impl PrivateJwk {
         match (self.r#use, self.alg) {
             (KeyUse::Refresh, None | Some(Algorithm::Hs256)) => {
                 let (secret, thumbprint) = self.secret()?;
-                Ok(Judged { material: Material::Mac(hmac::Key::new(hmac::HMAC_SHA256, &secret)), thumbprint })
+                Ok(Judged { material: Material::Mac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret))), thumbprint })
             }
             (KeyUse::Refresh, Some(_)) => Err(r#"a key with "use":"refresh" has no "alg", or "HS256""#.to_owned()),
             (KeyUse::Sig, None) => Err(r#""alg" is missing: write EdDSA, ES256, RS256 or HS256"#.to_owned()),
