@@ -29,7 +29,7 @@ enum Command {
     /// Read a configuration and say what is wrong with it.
     Check(check::Args),
     /// Make, list and rotate keys.
-    Keys(keys::Args),
+    Keys(keys::KeysArgs),
     /// Add, change, remove and list users.
     User(user::Args),
     /// Run in front of an app with everything made up: a user, a password, keys and a store.
@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::Keys(args) => keys::run(&args),
+        Command::Keys(args) => done(keys::run(&args)),
         Command::User(args) => user::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
@@ -54,4 +54,12 @@ pub fn main() -> ExitCode {
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("portcullis: {error}");
     ExitCode::FAILURE
+}
+
+/// The exit code of a command that prints what it has to say itself.
+fn done<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
 }

@@ -129,7 +129,7 @@ pub struct Picked {
 impl Picked {
     /// The server's host and port, as in a URL.
     pub fn authority(&self) -> &str {
-        &self.upstream.servers[self.endpoint.server].authority
+        &self.upstream.servers[self.endpoint.server].host_field
     }
 
     /// No connection could be made: others are preferred until the server has been reached again.

@@ -68,7 +68,8 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
     Ok((compiled, used_writer))
 }
 
-fn policy(config: &Config) -> Result<Policy, StartError> {
+/// The rules of the configuration, as decisions are made by them.
+pub fn policy(config: &Config) -> Result<Policy, StartError> {
     let endpoints = &config.endpoints;
     let identity = &config.identity_headers;
     let identity_headers = IdentityHeaderNames {

@@ -18,12 +18,13 @@ use pingora::services::background::{BackgroundService, background_service};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
+pub use compile::policy;
 pub use error::StartError;
 
 use crate::admin::{Admin, Readiness, State as AdminState};
 use crate::config::Config;
 use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Binding, Compiled, ConnectionLimits, InFlight, Signals, certified_key, proxy_service};
+use crate::proxy::{Binding, ConnectionLimits, InFlight, Signals, certified_key, proxy_service};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
