@@ -2,10 +2,12 @@
 //!
 //! PURE.
 
+mod endpoint;
 mod identity;
 mod reason;
 mod reply;
 
+pub use endpoint::Endpoint;
 pub use identity::{Identity, IdentityHeaders};
 pub use reason::Reason;
 pub use reply::Reply;

@@ -7,6 +7,7 @@
 //! reported that was not made durable; a call outlives its deadline.
 
 mod mirror;
+mod record;
 mod sessions;
 
 pub mod embedded;
