@@ -46,14 +46,13 @@ mod tests {
 
     use super::*;
     use crate::store::Mirror;
-    use crate::telemetry::{Metrics, Outcomes};
+    use crate::telemetry::Metrics;
 
     /// What comes over a socket for one request.
     async fn exchange(request: &str) -> String {
-        let outcomes = Outcomes { logins: &["failed"], refreshes: &["rotated"], logouts: &["ended"] };
         let state = State {
             readiness: Arc::new(Readiness::new(Arc::new(Mirror::new()))),
-            metrics: Arc::new(Metrics::new("1", outcomes).unwrap()),
+            metrics: Arc::new(Metrics::new("1").unwrap()),
         };
         let admin = Arc::new(Admin(Arc::new(state)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

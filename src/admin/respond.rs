@@ -57,12 +57,10 @@ fn says(status: &str) -> String {
 mod tests {
     use super::*;
     use crate::store::Mirror;
-    use crate::telemetry::Outcomes;
 
     fn state() -> (State, Arc<Mirror>) {
         let mirror = Arc::new(Mirror::new());
-        let outcomes = Outcomes { logins: &["failed"], refreshes: &["rotated"], logouts: &["ended"] };
-        let metrics = Arc::new(Metrics::new("1", outcomes).unwrap());
+        let metrics = Arc::new(Metrics::new("1").unwrap());
         (State { readiness: Arc::new(Readiness::new(Arc::clone(&mirror))), metrics }, mirror)
     }
 

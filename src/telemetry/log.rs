@@ -19,6 +19,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use self::writer::Lines;
 pub use self::writer::LogGuard;
+use super::audit::AUDIT;
 
 /// Why the log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +51,10 @@ pub fn init(filter: Option<&str>) -> Result<LogGuard, LogError> {
     Ok(guard)
 }
 
+/// The audit trail stays on unless it is named.
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(filter).map_err(|error| LogError::Filter(filter.to_owned(), error))
+    let directives = if filter.contains(AUDIT) { filter.to_owned() } else { format!("{AUDIT}=info,{filter}") };
+    EnvFilter::builder().parse(directives).map_err(|error| LogError::Filter(filter.to_owned(), error))
 }
 
 fn subscriber<W>(filter: EnvFilter, json: bool, lines: W) -> Box<dyn Subscriber + Send + Sync>
@@ -69,7 +72,7 @@ where
 /// Details only from our own code.
 fn may_speak(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO || matches!(root, "portcullis" | "access" | "audit")
+    *metadata.level() <= Level::INFO || matches!(root, "portcullis" | "access" | AUDIT)
 }
 
 /// A panic is one line of the log like everything else.
@@ -82,7 +85,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
@@ -106,7 +109,7 @@ mod tests {
         }
     }
 
-    fn logged(filter: &str, json: bool, act: impl FnOnce()) -> String {
+    pub(in crate::telemetry) fn logged(filter: &str, json: bool, act: impl FnOnce()) -> String {
         // Twice is fine: it forwards to the subscriber of the thread.
         let _ = tracing_log::LogTracer::init();
         let kept = Kept::default();
@@ -160,6 +163,18 @@ mod tests {
         assert_eq!(line["path"], "/a\u{7f}\n\"");
         assert_eq!(line["message"], "hello");
         assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn the_audit_trail_stays_on_unless_it_is_named() {
+        let act = || {
+            tracing::info!(target: AUDIT, "audited");
+            tracing::info!("chatter");
+        };
+        for (filter, audited) in [("warn", 1), ("off", 1), ("warn,audit=off", 0), ("warn,portcullis=error", 1)] {
+            let text = logged(filter, true, act);
+            assert_eq!((text.matches("audited").count(), text.matches("chatter").count()), (audited, 0), "{filter}");
+        }
     }
 
     #[test]

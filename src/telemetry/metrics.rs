@@ -3,7 +3,6 @@
 //! A new metric is declared in [`Metrics::new`], where its name, its help and its labels stand side by side.
 
 mod labels;
-mod named;
 mod registrar;
 mod routes;
 mod scraped;
@@ -17,11 +16,12 @@ use prometheus::{
 };
 
 use self::labels::{Counters, Label};
-use self::named::Named;
 use self::registrar::Registrar;
 pub use self::routes::{RouteCounters, Routes};
 use self::scraped::Scraped;
 pub use self::upstreams::{UpstreamMetrics, Upstreams};
+use super::audit;
+use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
 use crate::store::{Freshness, Mirror, Observe, Operation, OperationOutcome};
 use crate::time::Timestamp;
 
@@ -29,17 +29,6 @@ use crate::time::Timestamp;
 #[derive(Debug, thiserror::Error)]
 #[error("a metric cannot be made: {0}")]
 pub struct MetricsError(#[from] prometheus::Error);
-
-/// The closed lists of what can become of a login, a refresh and a logout.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcomes {
-    /// Of `logins_total`.
-    pub logins: &'static [&'static str],
-    /// Of `refreshes_total`.
-    pub refreshes: &'static [&'static str],
-    /// Of `logouts_total`.
-    pub logouts: &'static [&'static str],
-}
 
 /// All metrics of this process.
 pub struct Metrics {
@@ -49,9 +38,9 @@ pub struct Metrics {
     auth_decision_seconds: Histogram,
     upstream_response_seconds: HistogramVec,
     upstream_up: IntGaugeVec,
-    logins: Named,
-    refreshes: Named,
-    logouts: Named,
+    logins: IntCounterVec,
+    refreshes: IntCounterVec,
+    logouts: IntCounterVec,
     revocations_active: Scraped,
     revocation_last_sync: Scraped,
     revocation_propagation_seconds: Histogram,
@@ -83,7 +72,7 @@ const PROPAGATION_BUCKETS_S: &[f64] =
 
 impl Metrics {
     /// Makes every metric that needs no configuration; `version` is this build's.
-    pub fn new(version: &str, outcomes: Outcomes) -> Result<Metrics, MetricsError> {
+    pub fn new(version: &str) -> Result<Metrics, MetricsError> {
         let make = Registrar::new();
         let store_requests = make.counters(
             "store_requests_total",
@@ -125,9 +114,9 @@ impl Metrics {
                 "1 if the server can be reached, as far as is known; 0 if not, or if its name does not resolve.",
                 &["upstream", "server"],
             )?,
-            logins: make.named("logins_total", "Attempts to log in.", outcomes.logins)?,
-            refreshes: make.named("refreshes_total", "Attempts to refresh a session.", outcomes.refreshes)?,
-            logouts: make.named("logouts_total", "Attempts to log out.", outcomes.logouts)?,
+            logins: make.outcomes("logins_total", "Attempts to log in.", LoginOutcome::NAMES)?,
+            refreshes: make.outcomes("refreshes_total", "Attempts to refresh a session.", RefreshOutcome::NAMES)?,
+            logouts: make.outcomes("logouts_total", "Attempts to log out.", LogoutOutcome::NAMES)?,
             revocations_active: make.scraped(
                 "revocations_active",
                 "Ended sessions that an access token could still name.",
@@ -200,21 +189,6 @@ impl Metrics {
         Ok(())
     }
 
-    /// A login has ended: one of [`Outcomes::logins`].
-    pub fn login(&self, outcome: &'static str) {
-        self.logins.inc(outcome);
-    }
-
-    /// A refresh has ended: one of [`Outcomes::refreshes`].
-    pub fn refresh(&self, outcome: &'static str) {
-        self.refreshes.inc(outcome);
-    }
-
-    /// A logout has ended: one of [`Outcomes::logouts`].
-    pub fn logout(&self, outcome: &'static str) {
-        self.logouts.inc(outcome);
-    }
-
     /// Reads the size of the mirror and the time of its last synchronisation from here, whenever somebody looks.
     pub fn read_mirror(&self, mirror: Arc<Mirror>) {
         let list = Arc::clone(&mirror);
@@ -255,6 +229,24 @@ impl Observe for Metrics {
 
     fn revocation_propagated(&self, delay: Duration) {
         self.revocation_propagation_seconds.observe(delay.as_secs_f64());
+    }
+}
+
+impl Events for Metrics {
+    fn login(&self, outcome: LoginOutcome) {
+        self.logins.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    fn refresh(&self, outcome: RefreshOutcome) {
+        self.refreshes.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    fn logout(&self, outcome: LogoutOutcome) {
+        self.logouts.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    fn audit(&self, event: Audit<'_>) {
+        audit::record(event);
     }
 }
 

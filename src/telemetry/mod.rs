@@ -6,12 +6,9 @@
 //! What must never happen in here: a token, a password, a cookie or a query string in a metric or a line of log; a label
 //! that a client chooses; a line of log that a client can break in two; a request that waits for a reader of the log.
 
-//mod audit;
+mod audit;
 mod log;
 mod metrics;
 
-//pub use self::audit::Audit;
 pub use self::log::{LogError, LogGuard, init as init_log};
-pub use self::metrics::{
-    Connection, Metrics, MetricsError, Outcomes, RouteCounters, Routes, UpstreamMetrics, Upstreams,
-};
+pub use self::metrics::{Connection, Metrics, MetricsError, RouteCounters, Routes, UpstreamMetrics, Upstreams};

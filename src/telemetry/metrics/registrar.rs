@@ -7,7 +7,6 @@ use prometheus::{
 };
 
 use super::MetricsError;
-use super::named::Named;
 use super::scraped::Scraped;
 
 /// Names are given without the prefix. Each kind of metric has a method, so that a declaration is one line.
@@ -28,8 +27,13 @@ impl Registrar {
         self.register(IntCounterVec::new(opts(name, help), labels)?)
     }
 
-    pub(super) fn named(&self, name: &str, help: &str, outcomes: &[&'static str]) -> Result<Named, MetricsError> {
-        Named::resolve(&self.counters(name, help, &["outcome"])?, outcomes)
+    /// Counters by outcome, all of which exist from now on. For what is too rare to be worth a table.
+    pub(super) fn outcomes(&self, name: &str, help: &str, outcomes: &[&str]) -> Result<IntCounterVec, MetricsError> {
+        let counters = self.counters(name, help, &["outcome"])?;
+        for outcome in outcomes {
+            counters.get_metric_with_label_values(&[outcome])?;
+        }
+        Ok(counters)
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, MetricsError> {

@@ -7,12 +7,7 @@ use super::*;
 use crate::gate::Reason;
 
 fn metrics() -> Metrics {
-    let outcomes = Outcomes {
-        logins: &["succeeded", "failed"],
-        refreshes: &["rotated", "reused"],
-        logouts: &["ended", "not_recorded"],
-    };
-    Metrics::new("1.2.3", outcomes).unwrap()
+    Metrics::new("1.2.3").unwrap()
 }
 
 /// The value of the sample that is written exactly so.
@@ -38,9 +33,9 @@ fn every_name_of_the_contract_is_there_from_the_start() {
         r#"auth_decision_seconds_count"#,
         r#"upstream_response_seconds_count{upstream="app"}"#,
         r#"upstream_up{server="http://10.0.0.1:80",upstream="app"}"#,
-        r#"logins_total{outcome="failed"}"#,
-        r#"refreshes_total{outcome="reused"}"#,
-        r#"logouts_total{outcome="not_recorded"}"#,
+        r#"logins_total{outcome="credentials_wrong"}"#,
+        r#"refreshes_total{outcome="token_reused"}"#,
+        r#"logouts_total{outcome="store_unavailable"}"#,
         r#"revocations_active"#,
         r#"revocation_last_sync_timestamp_seconds"#,
         r#"revocation_propagation_seconds_count"#,
@@ -130,6 +125,22 @@ fn the_store_is_up_while_it_answers() {
     };
     assert!(OperationOutcome::ALL.iter().all(|outcome| requests(outcome.as_str()) == Some(1.0)));
     assert_eq!(sample(&metrics, r#"portcullis_store_request_seconds_count{operation="commit"}"#), Some(4.0));
+}
+
+#[test]
+fn every_outcome_of_an_endpoint_is_counted_in_a_series_of_its_own() {
+    let metrics = metrics();
+    let series = |text: &str| text.lines().filter(|line| line.contains("outcome=")).count();
+    let before = series(&metrics.render());
+    LoginOutcome::ALL.iter().for_each(|outcome| metrics.login(*outcome));
+    RefreshOutcome::ALL.iter().for_each(|outcome| metrics.refresh(*outcome));
+    LogoutOutcome::ALL.iter().for_each(|outcome| metrics.logout(*outcome));
+    let text = metrics.render();
+    assert_eq!(series(&text), before);
+    for family in ["logins", "refreshes", "logouts"] {
+        let name = format!("portcullis_{family}_total{{");
+        assert!(text.lines().filter(|line| line.starts_with(&name)).all(|line| line.ends_with(" 1")), "{text}");
+    }
 }
 
 #[test]
