@@ -1,7 +1,7 @@
 //! The key file on a real file system, and rotation with a clock that can be set.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use tempfile::TempDir;
 
@@ -128,13 +128,17 @@ fn a_failed_rotation_leaves_the_file_as_it_was() {
 }
 
 #[test]
-fn a_link_and_a_mode_survive_a_rotation() {
+fn a_link_a_mode_and_an_owner_survive_a_rotation() {
     let (folder, path) = folder();
     create(&path, Algorithm::EdDsa).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
     let link = folder.path().join("link");
     symlink(&path, &link).unwrap();
+    // Only root can give a file away; whoever else runs this checks that it stays theirs.
+    let _ = chown(&path, Some(65_534), Some(65_534));
+    let owner = fs::metadata(&path).unwrap().uid();
     rotate(&link, &rotation(Which::All)).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().uid(), owner);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);
     assert_eq!(list(&path).unwrap().len(), 4);
