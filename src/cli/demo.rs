@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = furnish(args, &path) {
         return super::fail(&format!("{}: {error}", args.folder.display()));
     }
-    let config = match config::load(&path, &|name| std::env::var(name).ok()) {
+    let config = match config::load(&path, &config::environment) {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };

@@ -27,7 +27,7 @@ enum Command {
     /// Run the proxy.
     Run(run::Args),
     /// Read a configuration and say what is wrong with it.
-    Check(check::Args),
+    Check(check::Check),
     /// Make, list and rotate keys.
     Keys(keys::KeysArgs),
     /// Add, change, remove and list users.

@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return super::fail(&error),
     };
-    let config = match config::load(&args.config, &|name| std::env::var(name).ok()) {
+    let config = match config::load(&args.config, &config::environment) {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };

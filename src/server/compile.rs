@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use super::error::StartError;
 use super::state::{State, open_upstreams};
 use crate::config::{self, Config};
-use crate::endpoints::{CookieShape, Endpoints, SameSite};
+use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
     Auth, Cors, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames, IdentityHeaderSpellings, Origins, PathPattern,
     Policy, Route, RouteTable, WhenStale,
@@ -18,7 +18,6 @@ use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec}
 use crate::proxy::{Compiled, Limits, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
 use crate::store::{UsedMarks, UsedMarksWriter};
-use crate::telemetry::Audit;
 use crate::time::Timestamp;
 use crate::token::AccessPolicy;
 
@@ -46,7 +45,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             sessions: Arc::clone(&state.sessions),
             login: login::users_file(&config.users.file, login_limits(&config.login))?,
             cookie: cookie(&config.cookie),
-            events: Arc::new(Audit::new(Arc::clone(&state.metrics))),
+            events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
         },
         verifier: Verifier::new(Arc::clone(&state.keys), access, VERIFIED_TOKENS, used),

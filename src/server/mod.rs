@@ -4,7 +4,6 @@
 
 mod compile;
 mod error;
-mod events;
 mod state;
 
 use std::net::{SocketAddr, TcpListener};

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
-use super::events;
 use crate::config::{self, Config, StoreKind};
 use crate::keys;
 use crate::proxy::upstream::Upstreams;
@@ -29,7 +28,7 @@ pub(super) struct State {
 
 pub(super) fn open(config: &Config) -> Result<State, StartError> {
     let keys = Arc::new(open_keys(config)?);
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), events::OUTCOMES)?);
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
     let mirror = Arc::new(Mirror::new());
     let access_tail = access_tail(config);
