@@ -54,8 +54,6 @@ fn expanded(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn expanded(text: &str) -> Result<String, String> {
         super::expanded(text, &|name| (name == "A").then(|| "${B}".to_owned()))
     }

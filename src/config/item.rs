@@ -133,12 +133,14 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// What `parse` makes of the text. `want` is for other types; `parse` says itself what is wrong with text, without
-    /// repeating it.
+    /// What `parse` makes of the text. `want` is for other types; `parse` says itself what is wrong with text. It may repeat
+    /// the text only after a `;`, which is cut off if a variable was put in.
     pub fn parse<T>(self, want: &str, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
         match parse(self.text(want)?) {
             Ok(value) => Some(value),
             Err(wrong) => {
+                let variable = matches!(self.node.value, Value::Text { written: Some(_), .. });
+                let wrong = wrong.split(';').next().filter(|_| variable).unwrap_or(&wrong);
                 self.error(format!("{} {wrong}", self.shown()));
                 None
             }

@@ -179,6 +179,24 @@ fn every_mistake_is_told_where_it_is_and_what_to_write() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+proptest::proptest! {
+    /// Whatever is cut out or put in: no panic, and what is said names a line of the file.
+    #[test]
+    fn any_text_is_read_or_explained(at in 0..1500_usize, cut in 0..40_usize, put in "[a-z:,{}\\[\\]&*!|>'\"%#@$ \n\t-]{0,12}") {
+        for text in [SHORT, LONG] {
+            let start = at % text.len();
+            let end = (start + cut).min(text.len());
+            let text = format!("{}{put}{}", &text[..start], &text[end..]);
+            if let Err(errors) = parse(&text, Path::new("proxy.yaml"), &env) {
+                proptest::prop_assert!(!errors.0.is_empty());
+                for error in errors.0 {
+                    proptest::prop_assert!(error.place.line <= text.lines().count() + 1, "{error}");
+                }
+            }
+        }
+    }
+}
+
 /// Writes `files` into a new folder, each with its mode.
 fn folder(files: &[(&str, &str, u32)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

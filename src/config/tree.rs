@@ -62,6 +62,9 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
         if let Some((line, column)) = position {
             message = message.replacen(&format!(" at line {line} column {column}"), "", 1);
         }
+        if message.contains("more than one document") {
+            message = "a second document begins after a line `---`; remove that line, or what follows it".to_owned();
+        }
         SyntaxError { position, message }
     })
 }
