@@ -68,3 +68,65 @@ impl fmt::Display for Warning {
         write!(f, "{}: {}", self.place, self.message)
     }
 }
+
+/// Text from the file as messages show it.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown: String = text.chars().take(LONGEST).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    format!("\"{}\"", shown.escape_debug())
+}
+
+/// The one of `words` that was probably meant by `word`, if one is close enough.
+pub(super) fn nearest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    words
+        .iter()
+        .map(|candidate| (distance(word, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(3) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// ` (did you mean "…"?)` if one of `words` is close enough, else nothing.
+pub(super) fn hint(word: &str, words: &[&str]) -> String {
+    nearest(word, words).map_or(String::new(), |near| format!(" (did you mean {}?)", quoted(near)))
+}
+
+/// How many letters must be put in, taken out or replaced to get from one word to the other, whatever their case
+/// (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.to_lowercase().chars().collect();
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_only_what_is_near() {
+        assert_eq!(nearest("jenkin", &["crm", "jenkins"]), Some("jenkins"));
+        assert_eq!(nearest("Upsteam", &["upstream", "users"]), Some("upstream"));
+        assert_eq!(nearest("banana", &["crm", "jenkins"]), None);
+        assert_eq!(nearest("x", &["crm"]), None);
+    }
+
+    #[test]
+    fn what_is_quoted_is_one_line_and_not_endless() {
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
+        assert!(quoted(&"ä".repeat(500)).chars().count() < 90);
+    }
+}
