@@ -17,9 +17,9 @@ use prometheus::{
 
 use self::labels::{Counters, Label};
 use self::registrar::Registrar;
-pub use self::routes::{RouteCounters, Routes};
+pub use self::routes::{RouteCounters, RouteTable};
 use self::scraped::Scraped;
-pub use self::upstreams::{UpstreamMetrics, Upstreams};
+pub use self::upstreams::{UpstreamMetrics, UpstreamTable};
 use super::audit;
 use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
 use crate::store::{Freshness, Mirror, Observe, Operation, OperationOutcome};
@@ -147,16 +147,16 @@ impl Metrics {
     }
 
     /// The counters of a configuration's routes, in the order of `names`. All of them exist from now on.
-    pub fn routes(&self, names: &[&str]) -> Result<Routes, MetricsError> {
-        Routes::resolve(&self.http_requests, &self.auth_decisions, names)
+    pub fn routes(&self, names: &[&str]) -> Result<RouteTable, MetricsError> {
+        RouteTable::resolve(&self.http_requests, &self.auth_decisions, names)
     }
 
     /// The measurements of a configuration's upstreams and their servers, in the order given.
     pub fn upstreams<'a>(
         &self,
         upstreams: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
-    ) -> Result<Upstreams, MetricsError> {
-        Upstreams::resolve(&self.upstream_response_seconds, &self.upstream_up, upstreams)
+    ) -> Result<UpstreamTable, MetricsError> {
+        UpstreamTable::resolve(&self.upstream_response_seconds, &self.upstream_up, upstreams)
     }
 
     /// A decision on a request took this long.

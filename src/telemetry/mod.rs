@@ -11,4 +11,4 @@ mod log;
 mod metrics;
 
 pub use self::log::{LogError, LogGuard, init as init_log};
-pub use self::metrics::{Connection, Metrics, MetricsError, RouteCounters, Routes, UpstreamMetrics, Upstreams};
+pub use self::metrics::{Connection, Metrics, MetricsError, RouteCounters, RouteTable, UpstreamMetrics, UpstreamTable};

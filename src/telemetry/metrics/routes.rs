@@ -20,21 +20,21 @@ const NO_CODE: usize = 501;
 
 /// The counters of the routes of one compiled configuration, found by the route's number.
 ///
-/// A reload resolves a new table. Routes of the same name go on with the same counters.
+/// A reload resolves a new table. RouteTable of the same name go on with the same counters.
 #[derive(Debug)]
-pub struct Routes {
+pub struct RouteTable {
     routes: Box<[RouteCounters]>,
     no_route: RouteCounters,
 }
 
-impl Routes {
+impl RouteTable {
     pub(super) fn resolve(
         requests: &IntCounterVec,
         decisions: &IntCounterVec,
         names: &[&str],
-    ) -> Result<Routes, MetricsError> {
+    ) -> Result<RouteTable, MetricsError> {
         let routes = names.iter().map(|name| RouteCounters::resolve(requests, decisions, name));
-        Ok(Routes {
+        Ok(RouteTable {
             routes: routes.collect::<Result<_, _>>()?,
             no_route: RouteCounters::resolve(requests, decisions, NONE)?,
         })

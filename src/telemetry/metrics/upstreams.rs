@@ -8,14 +8,14 @@ use super::MetricsError;
 
 /// The measurements of the upstreams of one compiled configuration, found by the upstream's number.
 #[derive(Debug)]
-pub struct Upstreams(Box<[UpstreamMetrics]>);
+pub struct UpstreamTable(Box<[UpstreamMetrics]>);
 
-impl Upstreams {
+impl UpstreamTable {
     pub(super) fn resolve<'a>(
         response_seconds: &HistogramVec,
         up: &IntGaugeVec,
         upstreams: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
-    ) -> Result<Upstreams, MetricsError> {
+    ) -> Result<UpstreamTable, MetricsError> {
         let resolved = upstreams.into_iter().map(|(upstream, servers)| -> Result<UpstreamMetrics, MetricsError> {
             let up = servers.iter().map(|server| up.get_metric_with_label_values(&[upstream, server]));
             Ok(UpstreamMetrics {
@@ -23,7 +23,7 @@ impl Upstreams {
                 up: up.collect::<Result<_, _>>()?,
             })
         });
-        Ok(Upstreams(resolved.collect::<Result<_, _>>()?))
+        Ok(UpstreamTable(resolved.collect::<Result<_, _>>()?))
     }
 
     /// The measurements of the upstream with this number in the list that the table was made from.
