@@ -2,8 +2,10 @@
 //!
 //! What it makes is what `portcullis run` takes, and stays in a folder, to be looked at and copied from.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -64,7 +66,8 @@ fn furnish(args: &Args, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
             let hash = PasswordHash::make(password.as_bytes())?;
             text += &format!("{name}:\n  password: {}\n  roles: [{role}]\n", hash.as_str());
         }
-        fs::write(users, text)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(users)?;
+        file.write_all(text.as_bytes())?;
     }
     Ok(())
 }

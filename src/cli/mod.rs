@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Keys(args) => done(keys::run(&args)),
-        Command::User(args) => user::run(&args),
+        Command::User(args) => done(user::run(&args)),
         Command::Demo(args) => demo::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }

@@ -48,6 +48,17 @@ pub struct HashLimits {
     pub different_costs_max: usize,
 }
 
+impl HashLimits {
+    /// None, for who reads a file and hashes nothing.
+    pub const UNLIMITED: HashLimits = HashLimits {
+        argon2_memory_kib_max: u32::MAX,
+        argon2_passes_max: u32::MAX,
+        argon2_lanes_max: u32::MAX,
+        bcrypt_cost_max: 31,
+        different_costs_max: usize::MAX,
+    };
+}
+
 impl Default for HashLimits {
     fn default() -> HashLimits {
         HashLimits {

@@ -12,7 +12,7 @@ use super::upstream::{Picked, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
 use crate::store::Mirror;
-use crate::telemetry::{self, Metrics, Routes, UpstreamMetrics};
+use crate::telemetry::{Metrics, RouteTable, UpstreamMetrics, UpstreamTable};
 
 /// One configuration, compiled. A request keeps the one that it began with.
 pub struct Compiled {
@@ -35,11 +35,11 @@ pub struct Compiled {
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// The counters of each route.
-    pub route_metrics: Routes,
+    pub route_metrics: RouteTable,
     /// Where grants lead.
     pub upstreams: Arc<Upstreams>,
     /// What is measured there.
-    pub upstream_metrics: Arc<telemetry::Upstreams>,
+    pub upstream_metrics: Arc<UpstreamTable>,
 }
 
 /// What forwarding needs to know of a route.

@@ -10,8 +10,8 @@ use super::state::{State, open_upstreams};
 use crate::config::{self, Config};
 use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
-    Auth, Cors, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames, IdentityHeaderSpellings, Origins, PathPattern,
-    Policy, Route, RouteTable, WhenStale,
+    Auth, Cors, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames, IdentityHeaderSpellings, Origins,
+    PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::{self, LoginLimits};
 use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec};
@@ -136,9 +136,8 @@ fn route(config: &Config, rule: &config::Route) -> Route {
 fn cors(cors: &config::Cors) -> Result<Cors, StartError> {
     let methods: Vec<&str> = cors.allow_methods.iter().map(http::Method::as_str).collect();
     let headers: Vec<&str> = cors.allow_headers.iter().map(http::HeaderName::as_str).collect();
-    let value = |key, text: String| {
-        HeaderValue::try_from(&text).map_err(|_| StartError::HeaderValue { key, value: text })
-    };
+    let value =
+        |key, text: String| HeaderValue::try_from(&text).map_err(|_| StartError::HeaderValue { key, value: text });
     Ok(Cors {
         allow_origins: cors.allow_origins.iter().map(ToString::to_string).collect(),
         allow_methods: value("cors.allow_methods", methods.join(", "))?,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -61,31 +62,31 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
         header_timeout: config.limits.header_timeout,
         keep_alive: config.limits.keep_alive,
     };
+    let mut behind = background_service(
+        "behind",
+        Behind {
+            backend: Arc::clone(&state.backend),
+            mirror: Arc::clone(&state.mirror),
+            sessions: Arc::clone(&state.sessions),
+            used: Mutex::new(Some(used_writer)),
+            upstreams: Arc::clone(&compiled.upstreams),
+        },
+    );
+    behind.threads = Some(1);
+    let behind = server.add_service(behind);
     for group in [true, false] {
         let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
         if !group.is_empty() {
             let conf = Arc::clone(&server.configuration);
-            server.add_service(proxy_service(&conf, &compiled, &in_flight, &group, limits, state.process)?);
+            let service = proxy_service(&conf, &compiled, &in_flight, &group, limits, state.process)?;
+            server.add_service(service).add_dependency(&behind);
         }
     }
-    let mut admin = Admin::service(Arc::new(AdminState {
-        readiness: Arc::clone(&readiness),
-        metrics: Arc::clone(&state.metrics),
-    }));
+    let mut admin =
+        Admin::service(Arc::new(AdminState { readiness: Arc::clone(&readiness), metrics: Arc::clone(&state.metrics) }));
     admin.add_tcp(&config.admin.listen.to_string());
     admin.threads = Some(1);
     server.add_service(admin);
-    let behind = Behind {
-        backend: Arc::clone(&state.backend),
-        mirror: Arc::clone(&state.mirror),
-        sessions: Arc::clone(&state.sessions),
-        used: Mutex::new(Some(used_writer)),
-        upstreams: Arc::clone(&compiled.upstreams),
-    };
-    let mut behind = background_service("behind", behind);
-    behind.threads = Some(1);
-    server.add_service(behind);
-
     ready();
     for binding in &bindings {
         let scheme = if binding.certificate.is_some() { "https" } else { "http" };
@@ -109,7 +110,8 @@ struct Behind {
 
 #[async_trait]
 impl BackgroundService for Behind {
-    async fn start(&self, shutdown: ShutdownWatch) {
+    /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
+    async fn start_with_ready_notifier(&self, shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         let used = self.used.lock().await.take();
         let marks = async {
             if let Some(used) = used {
@@ -124,6 +126,7 @@ impl BackgroundService for Behind {
         };
         let upstreams = async {
             self.upstreams.resolve().await;
+            ready.notify_ready();
             self.upstreams.run(shutdown).await;
         };
         tokio::join!(self.backend.follow(&self.mirror), marks, sweep, upstreams);

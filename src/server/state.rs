@@ -12,7 +12,7 @@ use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::redis::{Redis, RedisOptions};
 use crate::store::{Backend, Mirror, Observe, Sessions};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, UpstreamTable};
 use crate::token::{Algorithm, KeySet};
 
 /// What a process has, whatever is configured anew.
@@ -38,9 +38,12 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
             make_folder(path.parent().unwrap_or(Path::new(".")))?;
             Arc::new(Embedded::open(path, Arc::clone(&mirror), access_tail)?)
         }
-        StoreKind::Redis(redis) => Arc::new(Redis::new(redis_options(redis, config.store.deadline), access_tail, Arc::clone(&observe))?),
+        StoreKind::Redis(redis) => {
+            Arc::new(Redis::new(redis_options(redis, config.store.deadline), access_tail, Arc::clone(&observe))?)
+        }
     };
-    let sessions = Sessions::new(Arc::clone(&backend), Arc::clone(&mirror), config.store.deadline, access_tail, observe);
+    let sessions =
+        Sessions::new(Arc::clone(&backend), Arc::clone(&mirror), config.store.deadline, access_tail, observe);
     metrics.read_mirror(Arc::clone(&mirror));
     let mut process = [0; 8];
     aws_lc_rs::rand::fill(&mut process).map_err(|_| StartError::Randomness)?;
@@ -96,18 +99,20 @@ fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
 pub(super) fn open_upstreams(
     config: &Config,
     metrics: &Arc<Metrics>,
-) -> Result<(Arc<Upstreams>, Arc<crate::telemetry::Upstreams>), StartError> {
+) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
     let servers: Vec<Vec<String>> =
         config.upstreams.iter().map(|upstream| upstream.servers.iter().map(ToString::to_string).collect()).collect();
     let named = config.upstreams.iter().zip(&servers);
-    let measured =
-        metrics.upstreams(named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())))?;
+    let measured = metrics.upstreams(
+        named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())),
+    )?;
     let measured = Arc::new(measured);
     let report = Arc::clone(&measured);
-    let upstreams = Upstreams::new(config.upstreams.iter().map(super::compile::upstream_spec), move |upstream, server, up| {
-        if let Some(metrics) = report.upstream(upstream) {
-            metrics.set_up(server, up);
-        }
-    })?;
+    let upstreams =
+        Upstreams::new(config.upstreams.iter().map(super::compile::upstream_spec), move |upstream, server, up| {
+            if let Some(metrics) = report.upstream(upstream) {
+                metrics.set_up(server, up);
+            }
+        })?;
     Ok((Arc::new(upstreams), measured))
 }
