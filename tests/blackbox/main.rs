@@ -1,0 +1,11 @@
+//! Portcullis seen from outside: the real binary, real clients, real stores, real backends.
+//!
+//! One crate, because linking is the dearest part. The invariants are those of the contract; each module says
+//! which of them it tries to break. `harness` is the language that the stories are told in.
+
+mod harness;
+
+mod first_day;
+mod lifecycle;
+mod login;
+mod refresh;
