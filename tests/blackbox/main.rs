@@ -6,6 +6,10 @@
 mod harness;
 
 mod first_day;
+mod framing;
+mod identity;
 mod lifecycle;
 mod login;
+mod paths;
 mod refresh;
+mod tokens;

@@ -1,5 +1,7 @@
 //! The ways to run Portcullis, so that one story can be told over all of them.
 
+use std::path::PathBuf;
+
 use tempfile::TempDir;
 
 use super::{Portcullis, RedisServer, new_keys};
@@ -26,7 +28,7 @@ pub struct Cluster {
     pub gates: Vec<Portcullis>,
     /// The store that they share, if it is not the embedded one.
     pub redis: Option<RedisServer>,
-    _shared: TempDir,
+    shared: TempDir,
 }
 
 impl Cluster {
@@ -57,7 +59,12 @@ impl Cluster {
         for _ in 0..proxies {
             gates.push(Portcullis::start_with(&config, environment).await);
         }
-        Cluster { gates, redis, _shared: shared }
+        Cluster { gates, redis, shared }
+    }
+
+    /// The file with the keys that proxies on Redis share.
+    pub fn keys(&self) -> PathBuf {
+        self.shared.path().join("keys.jwks")
     }
 
     /// The first proxy.

@@ -54,6 +54,11 @@ impl RawConnection {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Says that nothing more will be written.
+    pub async fn finish(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
     /// Reads one answer; none if the connection is closed before one is complete.
     pub async fn answer(&mut self) -> Option<RawAnswer> {
         let end = loop {
