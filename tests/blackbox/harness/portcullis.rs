@@ -108,14 +108,24 @@ impl Portcullis {
 
     /// Starts it again, in the same folder and on the same ports.
     pub async fn start_again(&mut self) {
-        self.process = spawn(self.folder.path(), &self.environment, &self.log);
+        self.start_again_unready();
         self.ready().await;
+    }
+
+    /// The same, without waiting until it is ready.
+    pub fn start_again_unready(&mut self) {
+        self.process = spawn(self.folder.path(), &self.environment, &self.log);
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        self.process.wait().await.expect("the process ends")
     }
 
     /// Asks it to end (SIGTERM) and waits until it has.
     pub async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
-        in_time("after SIGTERM", self.process.wait()).await.expect("the process ends")
+        in_time("after SIGTERM", self.ended()).await
     }
 
     /// Sends it a signal.
