@@ -35,7 +35,7 @@ async fn the_life_of_a_token(setup: Setup) {
     anon(first, "/alice/").await.expect(401).because("token_missing");
 
     // Log in, and work with the calendar as one's own user.
-    let mut alice = Browser::logged_in(first, &ALICE).await;
+    let alice = Browser::logged_in(first, &ALICE).await;
     dav(&alice, "MKCALENDAR", "/alice/work/", "").await.expect(201);
     dav(&alice, "PUT", "/alice/work/lunch.ics", EVENT).await.expect(201);
     assert!(alice.get("/alice/work/lunch.ics").await.expect(200).text().contains("SUMMARY:Lunch with the auditors"));

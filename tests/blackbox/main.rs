@@ -5,14 +5,18 @@
 
 mod harness;
 
+mod cors;
+mod cross_site;
 mod first_day;
 mod framing;
 mod identity;
 mod lifecycle;
 mod login;
+mod metrics;
 mod outage;
 mod paths;
 mod process;
 mod refresh;
 mod secrets;
+mod streams;
 mod tokens;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::{
-    ALICE, BOSS, Browser, EchoBackend, Portcullis, RawConnection, Script, eventually, free_port, in_time,
+    ALICE, BOSS, Browser, EchoBackend, Portcullis, RawConnection, Script, eventually, free_port, in_time, users_file,
 };
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn it_ends_at_once_when_nothing_is_under_way() {
 async fn refuses_to_start(config: &str) -> String {
     let folder = TempDir::new().expect("a temporary folder");
     std::fs::write(folder.path().join("proxy.yaml"), config).expect("the configuration is written");
-    std::fs::write(folder.path().join("users.yaml"), "users: []\n").expect("the users file is written");
+    std::fs::write(folder.path().join("users.yaml"), users_file()).expect("the users file is written");
     let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["run", "--config", "proxy.yaml"])
         .current_dir(folder.path())

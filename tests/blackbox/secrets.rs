@@ -64,7 +64,7 @@ async fn a_whole_life_leaves_no_secret_behind(setup: Setup) {
     );
 
     // A life with everything that can go wrong in it.
-    let mut alice = Browser::logged_in(first, &ALICE).await;
+    let alice = Browser::logged_in(first, &ALICE).await;
     life.holds(&alice);
     let at_first = alice.second_tab();
     alice.get("/").await.expect(200);

@@ -26,8 +26,6 @@ pub struct Recorded {
     pub body: Vec<u8>,
     /// Head and body as they were on the wire.
     pub raw: Vec<u8>,
-    /// Which connection it came on, counted from 0.
-    pub connection: usize,
 }
 
 impl Recorded {
@@ -95,11 +93,8 @@ impl EchoBackend {
         let backend = EchoBackend { address, seen: seen.clone() };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let number = seen.connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(
-                    Connection { stream, buffer: Vec::new(), number, seen: seen.clone() },
-                    script.clone(),
-                ));
+                seen.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(Connection { stream, buffer: Vec::new(), seen: seen.clone() }, script.clone()));
             }
         });
         backend
@@ -153,7 +148,6 @@ fn echo(request: &Recorded) -> Script {
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    number: usize,
     seen: Arc<Seen>,
 }
 
@@ -200,8 +194,7 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
-        let mut request =
-            Recorded { method, target, headers, body: Vec::new(), raw: Vec::new(), connection: self.number };
+        let mut request = Recorded { method, target, headers, body: Vec::new(), raw: Vec::new() };
 
         if request.all("expect").iter().any(|value| value.eq_ignore_ascii_case("100-continue")) {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.ok()?;

@@ -20,7 +20,7 @@ mod redis;
 
 use std::time::{Duration, Instant};
 
-pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, run_binary, set_roles};
+pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, set_roles, users_file};
 pub use actors::{Answer, Browser, anon, bearer, client};
 pub use apps::{LegacyApp, Radicale};
 pub use backend::{EchoBackend, Recorded, Script};
@@ -31,7 +31,7 @@ pub use ports::free_port;
 pub use raw_h2::{H2Answer, raw_h2};
 pub use redis::RedisServer;
 pub use setups::{Cluster, Setup};
-pub use wire::{RawAnswer, RawConnection, raw};
+pub use wire::{RawConnection, raw};
 
 /// How long a condition may take before the test fails. Generous: it is only waited for when something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(15);

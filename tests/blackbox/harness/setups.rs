@@ -17,11 +17,6 @@ pub enum Setup {
     TwoOnRedis,
 }
 
-impl Setup {
-    /// All of them.
-    pub const ALL: [Setup; 3] = [Setup::Embedded, Setup::Redis, Setup::TwoOnRedis];
-}
-
 /// Proxies that share sessions, and what they share them through.
 pub struct Cluster {
     /// The proxies, alike but for their addresses.

@@ -102,11 +102,6 @@ impl RawConnection {
         }
     }
 
-    /// The other side has closed, and sent nothing more.
-    pub async fn is_closed(&mut self) -> bool {
-        self.buffer.is_empty() && self.more().await.is_none()
-    }
-
     async fn chunks(&mut self) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         loop {
