@@ -199,8 +199,8 @@ async fn nothing_is_smuggled_past_the_gate() {
     for Case { name, allowed, bytes } in [lengths(), chunks(), heads(), what_follows()].into_iter().flatten() {
         let mut connection = RawConnection::open(gate.listen).await;
         connection.send(&bytes).await;
-        if !allowed.contains(&200) {
-            connection.finish().await; // A gate that waits for more of a broken body need not wait.
+        if allowed.is_empty() || allowed.contains(&0) {
+            connection.finish().await; // Who waits for the rest of a broken request need not wait.
         }
         let status = connection.answer().await.map_or(0, |answer| answer.status);
         if !allowed.is_empty() && !allowed.contains(&status) {

@@ -7,6 +7,7 @@ mod harness;
 
 mod cors;
 mod cross_site;
+mod demo;
 mod first_day;
 mod framing;
 mod identity;

@@ -80,7 +80,6 @@ async fn a_whole_life_leaves_no_secret_behind(setup: Setup) {
     // Tokens where they do not belong.
     let (token, cookie) = (alice.token().to_owned(), alice.refresh_token());
     life.error(Answer::to(client().get(first.url(&format!("/x?access_token={token}")))).await);
-    life.error(Answer::to(client().get(first.url(&format!("/{token}/{cookie}")))).await);
     life.error(Answer::to(client().get(first.url("/")).bearer_auth(&cookie)).await);
     life.error(Answer::to(client().get(first.url("/")).header("Authorization", format!("Bearer {token}, x"))).await);
     life.error(Answer::to(client().get(first.url("/")).header("Authorization", format!("Basic {token}"))).await);

@@ -119,3 +119,37 @@ fn statuses_are_read_as_the_h2_crate_writes_them() {
     assert_eq!(status(&[0x20, 0x48, 0x82, 0x68, 0x01]), Some(401));
     assert_eq!(huffman_digits("302"), [0x64, 0x02]); // RFC 7541 section C.6.1.
 }
+
+#[tokio::test]
+async fn a_real_server_gets_the_bytes_and_its_status_is_read() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await?;
+                while let Some(accepted) = connection.accept().await {
+                    let (request, mut respond) = accepted?;
+                    let status: u16 = request.uri().path()[1..].parse().expect("the path is a status");
+                    let answer = http::Response::builder().status(status).body(()).expect("an answer's head");
+                    respond.send_response(answer, true)?;
+                }
+                Ok::<(), h2::Error>(())
+            });
+        }
+    });
+    let fields =
+        |path: &'static [u8]| [(":method", &b"GET"[..]), (":scheme", b"http"), (":authority", b"a"), (":path", path)];
+    for (path, status) in [
+        (&b"/200"[..], 200),
+        (b"/400", 400),
+        (b"/401", 401),
+        (b"/403", 403),
+        (b"/404", 404),
+        (b"/405", 405),
+        (b"/503", 503),
+    ] {
+        assert_eq!(raw_h2(address, &fields(path)).await, H2Answer::Status(status));
+    }
+    assert_eq!(raw_h2(address, &fields(b"/a b")).await, H2Answer::Refused);
+}
