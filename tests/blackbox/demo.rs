@@ -11,9 +11,11 @@ use crate::harness::{eventually, in_time};
 
 #[tokio::test]
 async fn the_commands_that_the_demo_prints_work_as_they_stand() {
+    let home = TempDir::new().expect("a temporary folder");
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut demo = Command::new(root.join("demo/run"))
-        .arg(env!("CARGO_BIN_EXE_portcullis"))
+        .args([env!("CARGO_BIN_EXE_portcullis"), "--folder"])
+        .arg(home.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .process_group(0)
@@ -25,16 +27,16 @@ async fn the_commands_that_the_demo_prints_work_as_they_stand() {
 
     let mut lines = BufReader::new(demo.stdout.take().expect("piped")).lines();
     let mut printed = Vec::new();
-    while !printed.iter().any(|line: &String| line.contains("curl") && line.contains("/logout")) {
-        printed
-            .push(in_time("the demo's next line", lines.next_line()).await.expect("text").expect("it prints a logout"));
+    while !printed.iter().any(|line: &String| line.contains("Ctrl-C")) {
+        printed.push(
+            in_time("the demo's next line", lines.next_line()).await.expect("text").expect("it says how to end it"),
+        );
     }
     let commands: Vec<&str> =
         printed.iter().map(|line| line.trim().trim_start_matches("$ ")).filter(|line| is_command(line)).collect();
     assert!(commands.len() >= 5, "a handful of commands: {printed:#?}");
     assert!(printed.iter().any(|line| line.contains("demo")), "a user: {printed:#?}");
 
-    let home = TempDir::new().expect("a temporary folder");
     let script = commands.join("\n");
     let output = Command::new("bash").args(["-ec", &script]).current_dir(home.path()).output();
     let output = in_time("the demo's commands", output).await.expect("bash runs");
@@ -58,7 +60,7 @@ async fn the_commands_that_the_demo_prints_work_as_they_stand() {
 }
 
 fn is_command(line: &str) -> bool {
-    line.starts_with("curl ")
+    ["curl ", "cp "].iter().any(|command| line.starts_with(command))
         || line
             .split_once("=$(curl ")
             .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
