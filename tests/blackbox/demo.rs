@@ -46,17 +46,23 @@ async fn the_commands_that_the_demo_prints_work_as_they_stand() {
         assert!(said.contains(part), "{part:?} is missing\n{script}\n{said}");
     }
 
-    let address = printed
-        .iter()
-        .find_map(|line| line.split("http://").nth(1)?.split(['/', ' ', '"', '\'']).next().map(str::to_owned));
-    let listen = address.expect("an address is printed");
+    let addresses: Vec<String> = printed.iter().flat_map(|line| addresses(line)).collect();
+    assert!(!addresses.is_empty(), "addresses: {printed:#?}");
     let status = std::process::Command::new("kill").args(["-INT", "--", &group]).status();
     assert!(status.expect("`kill` runs").success());
     in_time("after Ctrl-C", demo.wait()).await.expect("the demo ends");
-    eventually("nobody listens any more", async || {
-        tokio::net::TcpStream::connect(&listen).await.is_err().then_some(())
-    })
-    .await;
+    for address in addresses {
+        eventually("nobody listens any more", async || {
+            tokio::net::TcpStream::connect(&address).await.is_err().then_some(())
+        })
+        .await;
+    }
+}
+
+/// Each `HOST:PORT` that stands in an address.
+fn addresses(line: &str) -> Vec<String> {
+    let ends = |character: char| !character.is_ascii_digit() && !['.', ':'].contains(&character);
+    line.split("http://").skip(1).filter_map(|rest| rest.split(ends).next()).map(str::to_owned).collect()
 }
 
 fn is_command(line: &str) -> bool {
