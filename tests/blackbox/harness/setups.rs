@@ -1,0 +1,74 @@
+//! The ways to run Portcullis, so that one story can be told over all of them.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::{Portcullis, RedisServer, new_keys};
+
+/// How sessions are kept, and by how many proxies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setup {
+    /// One proxy, nothing else.
+    Embedded,
+    /// One proxy on Redis.
+    Redis,
+    /// Two proxies on one Redis.
+    TwoOnRedis,
+}
+
+/// Proxies that share sessions, and what they share them through.
+pub struct Cluster {
+    /// The proxies, alike but for their addresses.
+    pub gates: Vec<Portcullis>,
+    /// The store that they share, if it is not the embedded one.
+    pub redis: Option<RedisServer>,
+    shared: TempDir,
+}
+
+impl Cluster {
+    /// Starts proxies with the same configuration; `config` says nothing about the store.
+    pub async fn start(setup: Setup, config: &str) -> Cluster {
+        Cluster::start_with(setup, config, &[]).await
+    }
+
+    /// The same with environment variables for the proxies.
+    pub async fn start_with(setup: Setup, config: &str, environment: &[(&'static str, &'static str)]) -> Cluster {
+        let shared = TempDir::new().expect("a temporary folder");
+        let (redis, proxies) = match setup {
+            Setup::Embedded => (None, 1),
+            Setup::Redis => (Some(RedisServer::start()), 1),
+            Setup::TwoOnRedis => (Some(RedisServer::start()), 2),
+        };
+        let mut config = config.to_owned();
+        if let Some(redis) = &redis {
+            let keys = shared.path().join("keys.jwks");
+            new_keys(&keys);
+            config += &format!(
+                "\nkeys: {{ file: {} }}\nstore: {{ redis: {{ url: \"{}\" }} }}\n",
+                keys.display(),
+                redis.url()
+            );
+        }
+        let mut gates = Vec::new();
+        for _ in 0..proxies {
+            gates.push(Portcullis::start_with(&config, environment).await);
+        }
+        Cluster { gates, redis, shared }
+    }
+
+    /// The file with the keys that proxies on Redis share.
+    pub fn keys(&self) -> PathBuf {
+        self.shared.path().join("keys.jwks")
+    }
+
+    /// The first proxy.
+    pub fn first(&self) -> &Portcullis {
+        &self.gates[0]
+    }
+
+    /// The last proxy: with two of them another one than the first.
+    pub fn last(&self) -> &Portcullis {
+        &self.gates[self.gates.len() - 1]
+    }
+}

@@ -1,0 +1,23 @@
+//! Portcullis seen from outside: the real binary, real clients, real stores, real backends.
+//!
+//! One crate, because linking is the dearest part. The invariants are those of the contract; each module says
+//! which of them it tries to break. `harness` is the language that the stories are told in.
+
+mod harness;
+
+mod cors;
+mod cross_site;
+mod demo;
+mod first_day;
+mod framing;
+mod identity;
+mod lifecycle;
+mod login;
+mod metrics;
+mod outage;
+mod paths;
+mod process;
+mod refresh;
+mod secrets;
+mod streams;
+mod tokens;
