@@ -9,7 +9,7 @@ use crate::login::UsersFileError;
 use crate::proxy::CertificateError;
 use crate::proxy::upstream::UpstreamError;
 use crate::store::embedded::EmbeddedError;
-use crate::store::redis::RedisError;
+use crate::store::redis::RedisOptionsError;
 use crate::telemetry::MetricsError;
 
 /// Why the process cannot start.
@@ -45,7 +45,7 @@ pub enum StartError {
     Embedded(#[from] EmbeddedError),
     /// The settings of Redis.
     #[error(transparent)]
-    Redis(#[from] RedisError),
+    Redis(#[from] RedisOptionsError),
     /// An upstream.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

@@ -39,7 +39,8 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
             Arc::new(Embedded::open(path, Arc::clone(&mirror), access_tail)?)
         }
         StoreKind::Redis(redis) => {
-            Arc::new(Redis::new(redis_options(redis, config.store.deadline), access_tail, Arc::clone(&observe))?)
+            let options = redis_options(redis, config.store.deadline);
+            Arc::new(Redis::new(&options, Arc::clone(&mirror), access_tail, Arc::clone(&observe))?)
         }
     };
     let sessions =

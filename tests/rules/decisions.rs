@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::config;
-use portcullis::gate::{
-    Decision, Facts, Identity, Knowledge, Policy, RawHead, Reason, RequestHead, Scheme, decide,
-};
+use portcullis::gate::{Decision, Facts, Identity, Knowledge, Policy, RawHead, Reason, RequestHead, Scheme, decide};
 use portcullis::server;
 use portcullis::session::SessionId;
 use portcullis::time::Timestamp;
@@ -165,7 +163,8 @@ fn every_request_is_decided_as_written() {
     let mut count = 0;
     for path in &chapters {
         let text = std::fs::read_to_string(path).unwrap();
-        let chapter: Chapter = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let chapter: Chapter =
+            serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let config = config::parse(&chapter.config, path, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
         let policy = server::policy(&config).unwrap();
         for case in &chapter.cases {

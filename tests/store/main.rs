@@ -3,6 +3,9 @@
 //! Redis is a real `redis-server` that the test starts and that dies with it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/redis.rs"]
+mod redis_server;
+
 mod contract;
 mod embedded;
 mod support;
@@ -12,6 +15,7 @@ macro_rules! over_every_backend {
     ($($case:ident),* $(,)?) => {
         over_every_backend!(@backend memory, $($case),*);
         over_every_backend!(@backend embedded, $($case),*);
+        over_every_backend!(@backend redis, $($case),*);
     };
     (@backend $backend:ident, $($case:ident),*) => {
         mod $backend {

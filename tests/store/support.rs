@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis::session::{Attempt, ClientMark, KeyId, LateRetry, Outcome, RotationPolicy, Session, SessionId, rotate};
+use portcullis::session::{
+    Attempt, ClientMark, KeyId, LateRetry, Outcome, PARTITIONS, RotationPolicy, Session, SessionId, rotate,
+};
 use portcullis::store::embedded::Embedded;
 use portcullis::store::memory::Memory;
+use portcullis::store::redis::{Redis, RedisOptions};
 use portcullis::store::{
     Backend, Committed, Freshness, Mirror, Observe, Operation, OperationOutcome, Sessions, StoreError,
 };
 use portcullis::time::Timestamp;
+
+use crate::redis_server::RedisServer;
 
 /// Access tokens live this long in these tests.
 pub const ACCESS_TAIL: Duration = Duration::from_secs(960);
@@ -122,9 +127,41 @@ impl Rig {
         Rig::alone(Arc::new(store), mirror, folder)
     }
 
+    pub async fn redis() -> Rig {
+        let server = RedisServer::start();
+        open_epoch(&server);
+        let [a, b] = [redis_proxy(&server), redis_proxy(&server)].map(Arc::new);
+        until("both proxies have read the store", async || a.age().is_some() && b.age().is_some()).await;
+        Rig { a, b, _keep: Box::new(std::sync::Mutex::new(server)) }
+    }
+
     fn alone(backend: Arc<dyn Backend>, mirror: Arc<Mirror>, keep: impl Any + Send + Sync) -> Rig {
         let proxy = Arc::new(Proxy::new(backend, mirror, Arc::default()));
         Rig { a: Arc::clone(&proxy), b: proxy, _keep: Box::new(keep) }
+    }
+}
+
+/// A proxy on the server.
+pub fn redis_proxy(server: &RedisServer) -> Proxy {
+    redis_proxy_with(&redis_options(server))
+}
+
+pub fn redis_options(server: &RedisServer) -> RedisOptions {
+    RedisOptions { deadline: DEADLINE, ..RedisOptions::new(server.url()) }
+}
+
+pub fn redis_proxy_with(options: &RedisOptions) -> Proxy {
+    let (mirror, observed) = (Arc::new(Mirror::new()), Arc::new(Observed::default()));
+    let store = Redis::new(options, Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
+    Proxy::new(Arc::new(store), mirror, observed)
+}
+
+/// As if the store had been used before: proxies need not wait for one another.
+pub fn open_epoch(server: &RedisServer) {
+    let mut connection = server.connection();
+    for partition in 0..PARTITIONS {
+        let key = format!("portcullis:{{{partition:02}}}:epoch");
+        redis::cmd("SET").arg(key).arg("before").exec(&mut connection).unwrap();
     }
 }
 
