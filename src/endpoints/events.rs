@@ -112,8 +112,8 @@ pub enum Audit<'a> {
     },
     /// Somebody tried to log in and was refused.
     LoginRefused {
-        /// The account, exactly as the client sent it: not verified, any characters, up to the size of a body.
-        account: &'a str,
+        /// The account, if there is one of that name. What is no account may be a password, typed into the wrong field.
+        account: Option<&'a str>,
         /// Why.
         reason: Reason,
         /// From where.

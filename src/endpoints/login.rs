@@ -22,11 +22,17 @@ impl Endpoints {
         let credentials = credentials::read(request).map_err(Refused::request)?;
         let account = credentials.username.clone();
 
-        let principal = self.login.login(credentials).await.map_err(|error| {
-            let refused = refused(&error);
-            self.events.audit(Audit::LoginRefused { account: &account, reason: refused.reason, address });
-            refused
-        })?;
+        let principal = match self.login.login(credentials).await {
+            Ok(principal) => principal,
+            Err(error) => {
+                let refused = refused(&error);
+                // What is no account may be a password, typed into the wrong field.
+                let known = matches!(self.login.current(&account).await, Ok(Some(_)));
+                let account = known.then_some(&*account);
+                self.events.audit(Audit::LoginRefused { account, reason: refused.reason, address });
+                return Err(refused);
+            }
+        };
 
         for _ in 0..IDS {
             let now = self.now();

@@ -47,7 +47,8 @@ impl<'a> Path<'a> {
         }
         let unusual = Unusual {
             parameters: decoded.contains(&b';'),
-            empty_segments: decoded.windows(2).any(|pair| pair == b"//"),
+            // A segment that is nothing but parameters is empty to those who strip them.
+            empty_segments: decoded.windows(2).any(|pair| pair == b"//" || pair == b"/;"),
             upper_case: decoded.iter().any(u8::is_ascii_uppercase),
         };
         let opaque_slashes = (!encoded_slashes.is_empty()).then(|| {

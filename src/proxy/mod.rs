@@ -15,6 +15,7 @@ mod respond;
 mod service;
 mod shutdown;
 pub mod upstream;
+mod wire;
 
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;

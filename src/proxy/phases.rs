@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderValue, StatusCode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -25,8 +25,9 @@ use super::forward::{Forwarding, RequestIds};
 use super::respond::{self, CorsAnswer};
 use super::shutdown::{Flying, InFlight};
 use super::upstream::Picked;
+use super::wire::{check_wire, read_head};
 use crate::endpoints::{LOGIN_BODY_BYTES_MAX, Request};
-use crate::gate::{Client, Decision, Denial, Grant, RawHead, Reason, Reply, RequestHead, Scheme, Service, decide};
+use crate::gate::{Client, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
 use crate::time::Timestamp;
 
 /// The hooks.
@@ -125,60 +126,6 @@ impl Phases {
         };
         is_upgrade || starts_with(ACCEPT, "text/event-stream") || starts_with(CONTENT_TYPE, "application/grpc")
     }
-}
-
-fn read_head(header: &RequestHeader, scheme: Scheme) -> std::result::Result<RequestHead<'_>, Reason> {
-    let authority =
-        if header.version == Version::HTTP_2 { header.uri.authority().map(|host| host.as_str()) } else { None };
-    RequestHead::read(RawHead {
-        method: &header.method,
-        target: header.raw_path(),
-        authority,
-        headers: &header.headers,
-        scheme,
-    })
-}
-
-/// What only the bytes of an HTTP/1 head can tell, because the parser has repaired it: `Content-Length` beside
-/// `Transfer-Encoding`, lines that end with a bare LF, a fragment in the target.
-fn check_wire(session: &Session, header_bytes_max: usize) -> std::result::Result<(), Reason> {
-    let Some(http1) = session.as_downstream().as_http1() else {
-        let headers = &session.req_header().headers;
-        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        return if size + session.req_header().raw_path().len() > header_bytes_max {
-            Err(Reason::HeadTooLarge)
-        } else {
-            Ok(())
-        };
-    };
-    let raw = http1.get_headers_raw_bytes();
-    if raw.len() > header_bytes_max {
-        return Err(Reason::HeadTooLarge);
-    }
-    let mut lines = raw.split(|&byte| byte == b'\n');
-    let request_line = lines.next().unwrap_or_default();
-    let target = request_line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-    if target != session.req_header().raw_path() {
-        return Err(Reason::PathAmbiguous);
-    }
-    let mut lengths = 0;
-    let mut codings = 0;
-    for line in [request_line].into_iter().chain(lines) {
-        match line.strip_suffix(b"\r") {
-            Some(line) => {
-                lengths += usize::from(is_field(line, b"content-length"));
-                codings += usize::from(is_field(line, b"transfer-encoding"));
-            }
-            // What follows the last line end.
-            None if line.is_empty() => {}
-            None => return Err(Reason::HeadMalformed),
-        }
-    }
-    if lengths + codings > 1 { Err(Reason::HeadMalformed) } else { Ok(()) }
-}
-
-fn is_field(line: &[u8], name: &[u8]) -> bool {
-    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)) && line.get(name.len()) == Some(&b':')
 }
 
 #[async_trait]

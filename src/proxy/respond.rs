@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, VARY};
+use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
@@ -19,11 +19,8 @@ pub(super) type CorsAnswer = [(HeaderName, HeaderValue); 4];
 /// Writes `reply`. The connection can be used again, unless the request was read only in part and does not end soon.
 pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&CorsAnswer>) -> pingora::Result<()> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
-    for (name, value) in &reply.headers {
-        head.append_header(name, value)?;
-    }
-    for (name, value) in cors.into_iter().flatten() {
-        head.append_header(name, value)?;
+    for (name, value) in reply.headers.iter().chain(cors.into_iter().flatten()) {
+        head.append_header(title_case(name), value)?;
     }
     head.insert_header(DATE, get_cached_date())?;
     if reply.status != StatusCode::NO_CONTENT {
@@ -36,6 +33,21 @@ pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&Co
         session.write_response_body(Some(reply.body.clone()), true).await?;
     }
     Ok(())
+}
+
+/// The name as people write it, for HTTP/1; HTTP/2 has lower case only.
+fn title_case(name: &HeaderName) -> String {
+    if *name == WWW_AUTHENTICATE {
+        return "WWW-Authenticate".to_owned();
+    }
+    let mut name = name.as_str().to_owned();
+    let starts: Vec<usize> = [0].into_iter().chain(name.match_indices('-').map(|(dash, _)| dash + 1)).collect();
+    for start in starts {
+        if let Some(letter) = name.get_mut(start..=start) {
+            letter.make_ascii_uppercase();
+        }
+    }
+    name
 }
 
 /// Makes an upstream's answer fit to pass: it sets no cookie of ours, and says nothing about CORS once that is ours to say.

@@ -6,7 +6,7 @@ mod compile;
 mod error;
 mod state;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
@@ -49,7 +50,6 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     let (compiled, used_writer) = compile::compile(config, &state)?;
     let compiled = Arc::new(compiled);
     let readiness = Arc::new(Readiness::new(Arc::clone(&state.mirror)));
-    readiness.set_configured();
     state.metrics.config_read(Some(Timestamp::now()));
     let of_cache = Arc::clone(&compiled);
     state.metrics.read_token_cache(move || of_cache.verifier.entries());
@@ -70,6 +70,8 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             sessions: Arc::clone(&state.sessions),
             used: Mutex::new(Some(used_writer)),
             upstreams: Arc::clone(&compiled.upstreams),
+            listening: bindings.iter().map(|binding| binding.address).collect(),
+            readiness: Arc::clone(&readiness),
         },
     );
     behind.threads = Some(1);
@@ -106,6 +108,8 @@ struct Behind {
     sessions: Arc<Sessions>,
     used: Mutex<Option<UsedMarksWriter>>,
     upstreams: Arc<Upstreams>,
+    listening: Vec<SocketAddr>,
+    readiness: Arc<Readiness>,
 }
 
 #[async_trait]
@@ -129,7 +133,25 @@ impl BackgroundService for Behind {
             ready.notify_ready();
             self.upstreams.run(shutdown).await;
         };
-        tokio::join!(self.backend.follow(&self.mirror), marks, sweep, upstreams);
+        let listening = async {
+            for address in &self.listening {
+                wait_until_open(*address).await;
+            }
+            self.readiness.set_configured();
+        };
+        tokio::join!(self.backend.follow(&self.mirror), marks, sweep, upstreams, listening);
+    }
+}
+
+/// Waits until the address takes connections. Pingora does not say when it does.
+async fn wait_until_open(address: SocketAddr) {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    while TcpStream::connect((reachable, address.port())).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

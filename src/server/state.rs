@@ -101,8 +101,11 @@ pub(super) fn open_upstreams(
     config: &Config,
     metrics: &Arc<Metrics>,
 ) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
-    let servers: Vec<Vec<String>> =
-        config.upstreams.iter().map(|upstream| upstream.servers.iter().map(ToString::to_string).collect()).collect();
+    let servers: Vec<Vec<String>> = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.servers.iter().map(config::ServerUrl::authority).collect())
+        .collect();
     let named = config.upstreams.iter().zip(&servers);
     let measured = metrics.upstreams(
         named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())),

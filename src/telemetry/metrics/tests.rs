@@ -1,3 +1,5 @@
+//! The metrics, held against the contract's list and against promtool.
+
 use std::io::Write;
 use std::process::{Command, Stdio};
 
