@@ -1,6 +1,7 @@
 //! A real `redis-server` on a free port in a folder of its own. It dies with the test, however that ends.
 //!
 //! Knows nothing of Portcullis, so that every suite can use it: `#[path = "../support/redis.rs"] mod redis_server;`.
+#![allow(clippy::unwrap_used, dead_code, reason = "each suite uses what it needs")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
