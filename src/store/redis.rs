@@ -222,6 +222,7 @@ impl Backend for Redis {
     }
 
     async fn follow(&self, mirror: &Mirror) {
+        debug_assert!(std::ptr::eq(mirror, &*self.mirror), "a store has one mirror");
         Follower::new(self, mirror).run().await
     }
 }

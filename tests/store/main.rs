@@ -8,6 +8,10 @@ mod redis_server;
 
 mod contract;
 mod embedded;
+mod redis_access;
+mod redis_amnesia;
+mod redis_faults;
+mod redis_feed;
 mod support;
 
 /// Every case of the contract over every backend.

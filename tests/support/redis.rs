@@ -1,6 +1,7 @@
 //! A real `redis-server` on a free port in a folder of its own. It dies with the test, however that ends.
 //!
 //! Knows nothing of Portcullis, so that every suite can use it: `#[path = "../support/redis.rs"] mod redis_server;`.
+#![allow(clippy::unwrap_used, dead_code, reason = "each suite uses what it needs")]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -131,12 +132,14 @@ impl RedisServer {
 
     /// Starts the process. False if it ended, or if another process has the port.
     fn launch(&mut self) -> bool {
+        let configuration = self.folder.path().join("redis.conf");
+        std::fs::write(&configuration, self.configuration()).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         // The server has no part in the pipes of the shell, so that they end with the shell and the test.
         let script = r#"redis-server "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
         let mut shell = Command::new("sh")
             .args(["-c", script, "sh"])
-            .args(self.arguments())
+            .arg(configuration)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -164,34 +167,35 @@ impl RedisServer {
         false
     }
 
-    fn arguments(&self) -> Vec<String> {
+    fn configuration(&self) -> String {
         let Options { tls, user, durable, replica_of } = &self.options;
-        let folder = self.folder.path().to_str().unwrap();
-        let mut words = vec![format!("--dir {folder} --bind 127.0.0.1")];
-        words.push(match tls {
-            false => format!("--port {}", self.port),
-            true => format!(
-                "--port 0 --tls-port {} --tls-cert-file {folder}/cert.pem --tls-key-file {folder}/key.pem \
-                 --tls-ca-cert-file {folder}/ca.pem --tls-auth-clients no",
-                self.port
-            ),
-        });
-        words.push(match durable {
-            false => "--appendonly no".to_owned(),
-            true => "--appendonly yes --appendfsync always".to_owned(),
-        });
+        let (folder, port) = (self.folder.path().display(), self.port);
+        let mut lines = vec![
+            format!("dir {folder}"),
+            "bind 127.0.0.1".to_owned(),
+            // Nothing is saved behind the test's back, and copies are sent at once.
+            "save \"\"".to_owned(),
+            "repl-diskless-sync-delay 0".to_owned(),
+        ];
+        match tls {
+            false => lines.push(format!("port {port}")),
+            true => lines.extend([
+                format!("port 0\ntls-port {port}\ntls-auth-clients no"),
+                format!(
+                    "tls-cert-file {folder}/cert.pem\ntls-key-file {folder}/key.pem\ntls-ca-cert-file {folder}/ca.pem"
+                ),
+            ]),
+        }
+        if *durable {
+            lines.push("appendonly yes\nappendfsync always".to_owned());
+        }
         if let Some(port) = replica_of {
-            words.push(format!("--replicaof 127.0.0.1 {port} --repl-diskless-load swapdb"));
+            lines.push(format!("replicaof 127.0.0.1 {port}"));
         }
-        let mut arguments: Vec<String> =
-            words.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned).collect();
-        // Copies are sent at once, and nothing is saved behind the test's back.
-        arguments.extend(["--save", "", "--repl-diskless-sync-delay", "0"].map(str::to_owned));
         if let Some((user, password)) = user {
-            let rule = format!("{user} on >{password} ~* &* +@all");
-            arguments.extend(["--user", "default off", "--user", &rule].map(str::to_owned));
+            lines.push(format!("user default off\nuser {user} on >{password} ~* &* +@all"));
         }
-        arguments
+        lines.join("\n")
     }
 
     fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
