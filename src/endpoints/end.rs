@@ -81,11 +81,14 @@ impl Endpoints {
             let stored = self.sessions.get(&witness.id).await?;
             let now = self.now();
             let next = match &stored {
-                Some(stored) if stored.session.ended.is_some() => return Ok(Ended::Before),
                 Some(stored) => stored.session.end(now, reason),
                 None => witness.session(now).end(now, reason),
             };
+            let before = stored.as_ref().is_some_and(|stored| stored.session.ended.is_some());
+            // Also what has ended before is committed: that one proxy found it ended does not prove that a replica of the
+            // store has it.
             match self.sessions.commit(stored.as_ref(), &next).await? {
+                Committed::Yes if before => return Ok(Ended::Before),
                 Committed::Yes => return Ok(Ended::Now(next)),
                 Committed::Conflict => continue,
             }

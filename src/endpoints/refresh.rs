@@ -35,8 +35,8 @@ impl Endpoints {
             let (outcome, write) = match self.judge(session, &presented, &client, now)? {
                 Outcome::Kept { write } => (RefreshOutcome::Kept, write),
                 Outcome::Rotated { write } => (RefreshOutcome::Rotated, Some(write)),
-                Outcome::Retried { late: None } => (RefreshOutcome::Retried, None),
-                Outcome::Retried { late } => (RefreshOutcome::RetriedLate, late),
+                Outcome::Retried { write, late: false } => (RefreshOutcome::Retried, write),
+                Outcome::Retried { write, late: true } => (RefreshOutcome::RetriedLate, write),
                 Outcome::Reused { write } => match self.sessions.commit(Some(&stored), &write).await? {
                     Committed::Yes => {
                         let (subject, address) = (&*session.subject, client.address);

@@ -75,8 +75,10 @@ pub enum Outcome {
     },
     /// The successor once more, byte for byte: the reply was lost or another tab was first.
     Retried {
-        /// After the grace: to be committed, because the grace opens again, and to be audited.
-        late: Option<Session>,
+        /// To be committed, because the grace opens again; none if it need not.
+        write: Option<Session>,
+        /// It came after the grace, and is to be audited.
+        late: bool,
     },
     /// A stolen token is about, and the session ends.
     Reused {
@@ -110,11 +112,15 @@ pub fn rotate(session: Option<&Session>, attempt: &Attempt<'_>, policy: &Rotatio
         Outcome::Rotated { write: successor(session, attempt) }
     } else if presented + 1 < current {
         Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
-    } else if grace_open {
-        Outcome::Retried { late: None }
+    } else if grace_open && !in_second_half(session, attempt, policy) {
+        Outcome::Retried { write: None, late: false }
     } else if !session.used && may_retry_late(session, attempt, policy.late_retry) {
+        // Also when the grace is about to close: another tab may be half a grace behind this one, and this one's use of the
+        // successor would make it look like a thief.
         let rotation = Rotation { at: attempt.now, client: attempt.mark_of_record_key };
-        Outcome::Retried { late: Some(Session { rotation: Some(rotation), ..session.clone() }) }
+        Outcome::Retried { write: Some(Session { rotation: Some(rotation), ..session.clone() }), late: !grace_open }
+    } else if grace_open {
+        Outcome::Retried { write: None, late: false }
     } else {
         Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
     }
@@ -129,6 +135,10 @@ fn successor(session: &Session, attempt: &Attempt<'_>) -> Session {
         used: false,
         ..session.clone()
     }
+}
+
+fn in_second_half(session: &Session, attempt: &Attempt<'_>, policy: &RotationPolicy) -> bool {
+    session.rotation.is_some_and(|rotation| attempt.now >= rotation.at.plus(policy.grace / 2))
 }
 
 fn may_retry_late(session: &Session, attempt: &Attempt<'_>, late_retry: LateRetry) -> bool {

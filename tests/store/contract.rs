@@ -67,7 +67,7 @@ pub async fn two_hundred_rotations_at_once_make_one_successor(rig: Rig) {
     while let Some(answer) = refreshes.join_next().await {
         match answer.unwrap() {
             (Outcome::Rotated { .. }, true) => successors += 1,
-            (Outcome::Retried { late: None }, false) => {}
+            (Outcome::Retried { late: false, .. }, false) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -133,7 +133,7 @@ impl World {
                         let token = (write.generation, write.mac_key.clone());
                         (Some(write), Some(token))
                     }
-                    Outcome::Retried { late } => (late, Some((read.generation, read.mac_key.clone()))),
+                    Outcome::Retried { write, .. } => (write, Some((read.generation, read.mac_key.clone()))),
                     Outcome::Reused { write } => (Some(write), None),
                     Outcome::Refused(_) => (None, None),
                 };
@@ -246,6 +246,27 @@ proptest! {
         world.happen(Event::Step(last));
         world.happen(Event::Step(last));
         prop_assert!(matches!(world.under_way[last].state, State::Answered(_)));
+    }
+
+    /// The first reply is lost; two more tabs sent the same old token, half a grace apart at most, and the first of them
+    /// uses what it gets before the last one is heard. On whichever side of the grace's end they fall, nobody is a thief.
+    #[test]
+    fn tabs_around_the_end_of_a_grace_are_no_thieves(second_ms in 0..GRACE.as_millis() as u64, gap_ms in 0..GRACE.as_millis() as u64 / 2) {
+        let mut world = World::new(LateRetry::SameClient);
+        for _ in 0..3 {
+            world.happen(Event::Present { client: OWNER, proxy: 0 });
+        }
+        let hear = |world: &mut World, which: usize| (0..2).for_each(|_| world.happen(Event::Step(which)));
+        hear(&mut world, 0);
+        world.happen(Event::Wait(Duration::from_millis(second_ms)));
+        hear(&mut world, 1);
+        world.happen(Event::Deliver(1));
+        world.happen(Event::Use { client: OWNER });
+        world.happen(Event::Wait(Duration::from_millis(gap_ms)));
+        // `Deliver` has put the last request into the place of the second.
+        hear(&mut world, 1);
+        prop_assert!(world.record.ended.is_none(), "logged out: {:?}", world.record);
+        prop_assert!(matches!(world.under_way[1].state, State::Answered(1)));
     }
 
     /// However patient a thief is: once both have come back, one of them is found out.

@@ -26,13 +26,15 @@ enum Answer {
     },
     /// The successor again.
     Retried,
+    /// The successor again, shortly before the grace closes: written, and the grace opens again.
+    RetriedAndReopened,
     /// The successor again after the grace: written, and the grace opens again.
     RetriedLate,
     /// The session ends.
     Reused,
     Refused(Refusal),
 }
-use Answer::{Kept, Refused, Retried, RetriedLate, Reused, Rotated};
+use Answer::{Kept, Refused, Retried, RetriedAndReopened, RetriedLate, Reused, Rotated};
 
 struct Row {
     what: &'static str,
@@ -77,7 +79,16 @@ fn rows() -> Vec<Row> {
         Row { after: SECOND, session: used(), ..row("previous, grace open, used", 4, Retried) },
         Row { after: SECOND, client: OTHER, ..row("previous, grace open, another client", 4, Retried) },
         Row { after: SECOND, policy: late(LateRetry::Off), ..row("previous, grace open, no late retry", 4, Retried) },
-        Row { after: GRACE - moment, ..row("previous, the last moment of the grace", 4, Retried) },
+        Row { after: GRACE / 2 - moment, ..row("previous, the first half of the grace", 4, Retried) },
+        Row { after: GRACE / 2, ..row("previous, the second half of the grace", 4, RetriedAndReopened) },
+        Row { after: GRACE - moment, ..row("previous, the last moment of the grace", 4, RetriedAndReopened) },
+        Row { after: GRACE - moment, session: used(), ..row("previous, the last moment, used", 4, Retried) },
+        Row { after: GRACE - moment, client: OTHER, ..row("previous, the last moment, another client", 4, Retried) },
+        Row {
+            after: GRACE - moment,
+            policy: late(LateRetry::Off),
+            ..row("previous, the last moment, no late retry", 4, Retried)
+        },
         Row { after: GRACE, ..row("previous, late, unused, same client", 4, RetriedLate) },
         row("previous, very late, unused, same client", 4, RetriedLate),
         Row { policy: late(LateRetry::Any), client: OTHER, ..row("previous, late, any client may", 4, RetriedLate) },
@@ -124,8 +135,10 @@ fn every_row_of_the_contract_s_table() {
         let found = match &outcome {
             Outcome::Kept { write } => Kept { write: write.is_some() },
             Outcome::Rotated { write } => Rotated { to: write.generation },
-            Outcome::Retried { late: None } => Retried,
-            Outcome::Retried { late: Some(_) } => RetriedLate,
+            Outcome::Retried { write: None, late: false } => Retried,
+            Outcome::Retried { write: Some(_), late: false } => RetriedAndReopened,
+            Outcome::Retried { write: Some(_), late: true } => RetriedLate,
+            Outcome::Retried { write: None, late: true } => panic!("{what}: the grace opens again"),
             Outcome::Reused { .. } => Reused,
             Outcome::Refused(refusal) => Refused(*refusal),
         };
@@ -149,13 +162,13 @@ fn every_row_of_the_contract_s_table() {
                 };
                 assert_eq!(write, expected, "{what}");
             }
-            Outcome::Retried { late: Some(write) } => {
+            Outcome::Retried { write: Some(write), .. } => {
                 let rotation = write.rotation.expect("a rotation made it");
                 assert_eq!((rotation.at, rotation.client), (now, ClientMark([client; 16])), "{what}");
                 assert_eq!(write, Session { rotation: Some(rotation), ..before }, "{what}: the successor is the same");
             }
             Outcome::Reused { write } => assert_eq!(write, before.end(now, EndReason::Reuse), "{what}"),
-            Outcome::Kept { write: None } | Outcome::Retried { late: None } | Outcome::Refused(_) => {}
+            Outcome::Kept { write: None } | Outcome::Retried { write: None, .. } | Outcome::Refused(_) => {}
         }
     }
 }
