@@ -3,65 +3,38 @@
 //! A session that the store has no record of is ended all the same: the store may have lost it, while access tokens of it
 //! still live. The record is then made from what the presented token says.
 
-use std::borrow::Cow;
-
 use super::refused::Refused;
 use super::{ATTEMPTS, Endpoints};
 use crate::gate::{Identity, Reason};
-use crate::session::{EndReason, KeyId, Session, SessionId};
+use crate::session::{EndReason, Session, SessionId};
 use crate::store::Committed;
 use crate::time::Timestamp;
-use crate::token::{KeySet, RefreshToken};
+use crate::token::RefreshToken;
 
 /// What is known of a session without asking the store.
 pub(super) struct Witness<'a> {
-    pub id: SessionId,
+    id: SessionId,
     /// Empty if it is not known: a refresh token does not say. Nobody's session has an empty subject.
-    pub subject: &'a str,
-    generation: u32,
+    subject: &'a str,
     ends_at: Timestamp,
-    mac_key: Cow<'a, KeyId>,
 }
 
 impl<'a> Witness<'a> {
-    pub fn refresh_token(token: &'a RefreshToken) -> Witness<'a> {
-        Witness {
-            id: token.session,
-            subject: "",
-            generation: token.generation,
-            ends_at: token.ends_at,
-            mac_key: Cow::Borrowed(&token.key),
-        }
+    pub fn refresh_token(token: &RefreshToken) -> Witness<'static> {
+        Witness { id: token.session, subject: "", ends_at: token.ends_at }
     }
 
-    pub fn access_token(identity: &'a Identity, keys: &'a KeySet) -> Witness<'a> {
-        Witness {
-            id: identity.session,
-            subject: &identity.subject,
-            generation: identity.generation,
-            ends_at: identity.session_ends_at,
-            mac_key: Cow::Borrowed(keys.mac_key_id()),
-        }
+    pub fn access_token(identity: &'a Identity) -> Witness<'a> {
+        Witness { id: identity.session, subject: &identity.subject, ends_at: identity.session_ends_at }
     }
 
     pub fn record(session: &'a Session) -> Witness<'a> {
-        Witness {
-            id: session.id,
-            subject: &session.subject,
-            generation: session.generation,
-            ends_at: session.ends_at,
-            mac_key: Cow::Borrowed(&session.mac_key),
-        }
+        Witness { id: session.id, subject: &session.subject, ends_at: session.ends_at }
     }
 
     /// Another session of the same subject, of which the store only says that it exists.
     pub fn sibling(session: &'a Session, id: SessionId) -> Witness<'a> {
         Witness { id, ..Witness::record(session) }
-    }
-
-    fn session(&self, now: Timestamp) -> Session {
-        let session = Session::begin(self.id, self.subject, now, self.ends_at, self.mac_key.clone().into_owned());
-        Session { generation: self.generation, ..session }
     }
 }
 
@@ -82,7 +55,7 @@ impl Endpoints {
             let now = self.now();
             let next = match &stored {
                 Some(stored) => stored.session.end(now, reason),
-                None => witness.session(now).end(now, reason),
+                None => self.begun_as(witness, now).end(now, reason),
             };
             let before = stored.as_ref().is_some_and(|stored| stored.session.ended.is_some());
             // Also what has ended before is committed: that one proxy found it ended does not prove that a replica of the
@@ -94,5 +67,11 @@ impl Endpoints {
             }
         }
         Err(Refused::request(Reason::Overloaded))
+    }
+
+    /// The least record that says what the witness knows. A copy with more, if one turns up, merges with it.
+    fn begun_as(&self, witness: &Witness<'_>, now: Timestamp) -> Session {
+        let mac_key = self.keys.mac_key_id().clone();
+        Session::begin(witness.id, witness.subject, now, witness.ends_at, mac_key)
     }
 }

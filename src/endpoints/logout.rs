@@ -21,7 +21,7 @@ impl Endpoints {
         };
         let witness = match (&cookie, request.identity, request.bearer_refused) {
             (Some(token), _, _) => Witness::refresh_token(token),
-            (None, Some(identity), _) => Witness::access_token(identity, &self.keys),
+            (None, Some(identity), _) => Witness::access_token(identity),
             // Asked again: the answer is still true.
             (None, None, Some(Reason::SessionEnded)) => return Ok(LogoutOutcome::AlreadyEnded),
             (None, None, Some(reason)) => return Err(Refused::request(reason)),

@@ -17,6 +17,8 @@ const ROUNDS: usize = 16;
 impl Endpoints {
     pub(super) async fn logout_all(&self, request: &Request<'_>) -> Result<LogoutOutcome, Refused> {
         let presented = self.presented(request.headers).map_err(Refused::cookie)?;
+        // Asked before the record is read: whatever was ended here by then, the record says so too, and why.
+        let known_ended = self.sessions.mirror().revocations.contains(&presented.session);
         let Some(stored) = self.sessions.get(&presented.session).await? else {
             return Err(Refused::grant(Reason::SessionUnknown));
         };
@@ -30,9 +32,7 @@ impl Endpoints {
                 return Ok(LogoutOutcome::AlreadyEnded);
             }
             Some(_) => return Err(Refused::grant(Reason::SessionEnded)),
-            None if self.sessions.mirror().revocations.contains(&own.id) => {
-                return Err(Refused::grant(Reason::SessionEnded));
-            }
+            None if known_ended => return Err(Refused::grant(Reason::SessionEnded)),
             None if !own.is_live(self.now()) => return Err(Refused::grant(Reason::TokenExpired)),
             None => {}
         }

@@ -11,6 +11,7 @@ async fn a_login_begins_a_session_and_answers_tokens() {
     let house = House::new();
     house.users.roles.lock().unwrap().push("admin".to_owned());
     let client = Client::at("192.0.2.7");
+    let mut token_ids = BTreeSet::new();
     for (media_type, body) in [
         ("application/x-www-form-urlencoded", "username=Demo&password=right"),
         ("application/json; charset=utf-8", r#"{"username":"Demo","password":"right"}"#),
@@ -27,6 +28,7 @@ async fn a_login_begins_a_session_and_answers_tokens() {
         assert!(answer.headers["set-cookie"].ends_with(&attributes), "{answer:?}");
 
         let claims = house.claims(answer.access_token()).unwrap();
+        assert!(token_ids.insert(claims.jti));
         assert_eq!((claims.sub.as_str(), claims.generation), ("demo", 0), "the subject is who the login says");
         assert_eq!((claims.roles, claims.scope.as_deref()), (vec!["admin".to_owned()], Some("read write")));
         let record = house.record(&claims.sid).await.unwrap().session;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::house::{Client, GRACE_S, House, SESSION_S};
 use super::rig::Fault;
 use crate::gate::Endpoint::{Logout, LogoutAll};
-use crate::session::EndReason;
+use crate::session::{EndReason, Session, SessionId};
 
 #[tokio::test]
 async fn all_sessions_of_the_subject_end_and_nobody_elses() {
@@ -60,6 +60,10 @@ async fn an_access_token_or_a_dead_cookie_is_not_enough() {
     for client in [&client, &other] {
         assert!(house.record_of(client).await.ended.is_none());
     }
+    let session = house.record_of(&client).await;
+    house.overwrite(&Session { ends_at: house.now(), ..session.clone() }).await;
+    house.post(LogoutAll, &client).await.invalid_grant("token_expired");
+    house.overwrite(&session).await;
     house.pass(SESSION_S + 1);
     house.post(LogoutAll, &client).await.invalid_grant("token_expired");
 }
@@ -116,6 +120,27 @@ async fn a_fault_at_any_step_is_503_and_the_next_try_completes() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_session_that_begins_meanwhile_ends_too_and_nobody_can_make_it_last_for_ever() {
+    let (house, own, _) = three_sessions().await;
+    let template = house.record_of(&own).await;
+    let id = |number: usize| {
+        let mut random = [0; 15];
+        random[..8].copy_from_slice(&number.to_le_bytes());
+        SessionId::new("demo", random)
+    };
+    let begins = move |number| Fault::Begins(Session { id: id(number), ..template.clone() });
+    let once = begins.clone();
+    house.store.script(move |step| if step == 3 { once(3) } else { Fault::None });
+    house.post(LogoutAll, &own).await.logged_out();
+    let begun = house.record(&id(3)).await.unwrap().session;
+    assert_eq!(begun.ended.unwrap().reason, EndReason::LogoutAll);
+
+    let (own, _) = house.logged_in("demo").await;
+    house.store.script(move |step| if step % 2 == 1 { begins(100 + step) } else { Fault::None });
+    house.post(LogoutAll, &own).await.refused(503, "overloaded");
 }
 
 async fn three_sessions() -> (House, Client, Vec<Client>) {

@@ -25,6 +25,8 @@ pub enum Fault {
     Amnesia,
     /// Another proxy writes first.
     Meanwhile(Box<dyn FnOnce(&Session) -> Session + Send>),
+    /// Another proxy begins a session first.
+    Begins(Session),
 }
 
 type Script = Box<dyn FnMut(usize) -> Fault + Send>;
@@ -71,6 +73,10 @@ impl Rigged {
             Fault::LoseReply => {
                 run.await?;
                 Err(StoreError::TimedOut(Duration::from_secs(5)))
+            }
+            Fault::Begins(session) => {
+                assert_eq!(self.memory.commit(None, &session).await?, Committed::Yes);
+                run.await
             }
             Fault::Meanwhile(change) => {
                 let stored = self.memory.get(id.unwrap()).await?.unwrap();
