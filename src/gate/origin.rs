@@ -57,7 +57,7 @@ impl Origins {
         let elsewhere = site.is_some_and(|site| site != "same-origin" && site != "none");
         match origin {
             None => !elsewhere,
-            Some(origin) if self.is_own(head, origin) => !site.is_some_and(|site| site == "cross-site"),
+            Some(origin) if self.is_own(head, origin) => site.is_none_or(|site| site != "cross-site"),
             Some(origin) => self.cors_for(origin).is_some(),
         }
     }

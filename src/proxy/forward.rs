@@ -157,9 +157,9 @@ fn is_forwarding(name: &HeaderName) -> Forwards {
         Forwards::Way
     } else if bytes.first() != Some(&b'x') {
         Forwards::Nothing
-    } else if JUDGEMENT.iter().any(|known| is(known)) {
+    } else if JUDGEMENT.iter().any(&is) {
         Forwards::Judgement
-    } else if WAY.iter().any(|known| is(known)) {
+    } else if WAY.iter().any(is) {
         if bytes.contains(&b'_') { Forwards::Judgement } else { Forwards::Way }
     } else {
         Forwards::Nothing

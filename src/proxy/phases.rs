@@ -267,10 +267,9 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        if let (Some(grant), Some(asked)) = (&context.grant, context.asked_upstream.take()) {
-            if let Some(metrics) = self.compiled.upstream_metrics(grant) {
-                metrics.responded(asked.elapsed());
-            }
+        let metrics = context.grant.as_ref().and_then(|grant| self.compiled.upstream_metrics(grant));
+        if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
+            metrics.responded(asked.elapsed());
         }
         let decides_cors = self.compiled.policy.origins.decides_cors();
         respond::clean(response, &self.compiled.endpoints.cookie.name, decides_cors, context.cors.as_ref())

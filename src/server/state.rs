@@ -46,15 +46,19 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
     let sessions =
         Sessions::new(Arc::clone(&backend), Arc::clone(&mirror), config.store.deadline, access_tail, observe);
     metrics.read_mirror(Arc::clone(&mirror));
+    if !matches!(config.store.kind, StoreKind::Redis(_)) {
+        metrics.store_opened(true);
+    }
     let mut process = [0; 8];
     aws_lc_rs::rand::fill(&mut process).map_err(|_| StartError::Randomness)?;
     Ok(State { keys, mirror, backend, sessions: Arc::new(sessions), metrics, process: u64::from_le_bytes(process) })
 }
 
-/// How long after a session's end an access token of it could be accepted: its lifetime, and clocks that are apart on
-/// the proxy that made it and on the one that judges it.
+/// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the
+/// proxy that made it and on the one that judges it; and the time that an ending takes to reach the store, within which
+/// another proxy may still read the session as alive.
 fn access_tail(config: &Config) -> Duration {
-    config.access_token.lifetime + 2 * config.access_token.skew
+    config.access_token.lifetime + 2 * config.access_token.skew + 2 * config.store.deadline
 }
 
 fn open_keys(config: &Config) -> Result<KeySet, StartError> {

@@ -88,7 +88,7 @@ impl Proxy {
             let write = match &outcome {
                 Outcome::Kept { write } => write.as_ref(),
                 Outcome::Rotated { write } | Outcome::Reused { write } => Some(write),
-                Outcome::Retried { late } => late.as_ref(),
+                Outcome::Retried { write, .. } => write.as_ref(),
                 Outcome::Refused(_) => None,
             };
             let Some(write) = write else { return Ok((outcome, false)) };

@@ -53,7 +53,8 @@ fn the_two_shapes_are_told_apart() {
 
 #[test]
 fn complaints_say_where_and_what_instead() {
-    let cases: &[(&str, Option<(usize, usize)>, &str)] = &[
+    type Case = (&'static str, Option<(usize, usize)>, &'static str);
+    let cases: &[Case] = &[
         ("", None, "write `{}`"),
         ("# nobody\n---\n", None, "portcullis user add"),
         ("hello", Some((1, 1)), "a map from user names"),
