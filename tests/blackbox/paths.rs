@@ -135,6 +135,11 @@ async fn over_http_2_every_target_is_matched_as_it_is_or_refused() {
     let Stage { app, gate, askers } = stage().await;
     let mut wrong = Vec::new();
     for (expected, target) in cases() {
+        // A fragment is cut off by the HTTP/2 library, before anybody can see it.
+        let (expected, seen_as) = match target.split_once('#') {
+            Some((path, _)) => (Expected::Safe, path),
+            None => (expected, target.as_str()),
+        };
         for asker in &askers {
             let authorization = asker.token.as_ref().map(|token| format!("Bearer {token}"));
             let mut fields: Vec<(&str, &[u8])> = vec![
@@ -150,7 +155,7 @@ async fn over_http_2_every_target_is_matched_as_it_is_or_refused() {
                 H2Answer::Status(status) => Some(status),
                 H2Answer::Refused => None,
             };
-            if let Some(problem) = judge(expected, &target, asker, status, &app.take()) {
+            if let Some(problem) = judge(expected, seen_as, asker, status, &app.take()) {
                 wrong.push(format!("{target:?} by {}: {problem}", asker.name));
             }
         }
