@@ -14,11 +14,11 @@
 //! | [`login`] | who is this? | `time` |
 //! | [`endpoints`] | `/login /refresh /logout /userinfo /jwks`: one use case a file | `gate token session store login time` |
 //! | [`config`] | `proxy.yaml` to [`config::Config`] | |
-//! | [`telemetry`] | metrics and logs; labels are closed enums | `gate` |
+//! | [`telemetry`] | metrics, log and audit trail; labels are closed enums | `gate endpoints session store time` |
 //! | [`proxy`] | the Pingora side, the only room that names it | `gate endpoints telemetry token session store time` |
 //! | [`admin`] | its own listener: metrics, health, readiness | `store telemetry` |
 //! | [`server`] | composition root: `Config` to everything wired to run | all |
-//! | [`cli`] | one subcommand a file | `server config keys login` |
+//! | [`cli`] | one subcommand a file | `server config keys login telemetry` |
 
 pub mod admin;
 pub mod cli;

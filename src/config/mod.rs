@@ -1,1 +1,94 @@
-//! The `config` room.
+//! `proxy.yaml` to [`Config`]: everything that can be wrong with it is found before anything starts.
+//!
+//! [`load`] reads the file and looks at the files it names; [`parse`] looks at the text alone. Both collect all errors they
+//! can find, each with line, column, what is wrong, and what to write instead. `proxy.yaml` at the root is the annotated
+//! reference.
+//!
+//! The way: text -> `tree` (a node a value, findable in the text) -> `expand` (environment variables) -> `read` (a file a
+//! group of keys; asks `item`s what they hold) -> [`Config`] -> `files`.
+//!
+//! What must never happen in here: a key that is not known is passed over; a value is bent into something that was not
+//! written; a secret shows in a message or in `Debug`.
+
+pub mod checked;
+mod errors;
+mod expand;
+mod files;
+mod item;
+mod names;
+mod read;
+mod scalars;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod urls;
+
+use std::path::Path;
+
+pub use checked::*;
+pub use errors::{ConfigError, ConfigErrors, Place, Warning};
+
+use item::{Context, Item};
+
+/// Reads a configuration from the file at `path`, and looks at the files it names: each must be there, and a secret must
+/// not be readable by everybody. `env` looks up environment variables.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    let text =
+        std::fs::read_to_string(path).map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?;
+    let cx = Context::new(&text, path, env);
+    let config = read_text(&cx)?;
+    let redis_password = files::check(&cx);
+    let mut config = finish(cx, config)?;
+    if let (Some(password), StoreKind::Redis(redis)) = (redis_password, &mut config.store.kind) {
+        redis.password = Some(password);
+    }
+    Ok(config)
+}
+
+/// An environment variable of this process: what [`load`] is given outside tests. None also if it is not UTF-8.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read: a password in `password_file`
+/// is missing from the result.
+pub fn parse(text: &str, origin: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    let cx = Context::new(text, origin, env);
+    let config = read_text(&cx)?;
+    finish(cx, config)
+}
+
+/// What the text says; errors are noted in `cx`, but for those that leave nothing to read.
+fn read_text(cx: &Context<'_>) -> Result<Option<Config>, ConfigErrors> {
+    let mut root = tree::parse(cx.text).map_err(|error| {
+        let (line, column) = error.position.unwrap_or_default();
+        let place = Place { file: cx.origin.to_owned(), line, column, key: String::new() };
+        ConfigErrors(vec![ConfigError { place, message: format!("this cannot be read as YAML: {}", error.message) }])
+    })?;
+    if matches!(root.value, tree::Value::Null) {
+        let message = "nothing is in this file; write at least `listen`, `upstream` and `users`".to_owned();
+        return Err(whole_file(cx.origin, message));
+    }
+    expand::expand(cx, &mut root);
+    Ok(read::config(Item { cx, node: &root }))
+}
+
+fn finish(cx: Context<'_>, config: Option<Config>) -> Result<Config, ConfigErrors> {
+    let mut errors = cx.errors.into_inner();
+    // In the order of the file. A table that several checks look into tells its errors to each of them.
+    errors.sort();
+    errors.dedup();
+    let mut warnings = cx.warnings.into_inner();
+    warnings.sort();
+    warnings.dedup();
+    match config {
+        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
+        _ => Err(ConfigErrors(errors)),
+    }
+}
+
+fn whole_file(path: &Path, message: String) -> ConfigErrors {
+    let place = Place { file: path.to_owned(), line: 0, column: 0, key: String::new() };
+    ConfigErrors(vec![ConfigError { place, message }])
+}

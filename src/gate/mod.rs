@@ -1,11 +1,35 @@
-//! The decision on a request.
+//! The gate: whether a request may pass, and where to.
 //!
-//! PURE.
+//! PURE. The head of a request, the compiled policy and a few facts go in, a decision comes out. Nothing here knows
+//! Pingora, a socket or a clock, so the whole decision is tested as data (`tests/cases/decisions`), and whoever else needs
+//! it asks the same function.
+//!
+//! What must never happen in here: a second way to a [`Grant`]; a reading of a request that a backend does not share.
 
+mod credentials;
+mod decide;
+mod endpoint;
+mod forwarded;
+mod head;
+mod host;
 mod identity;
+mod identity_headers;
+mod origin;
+mod path;
+mod policy;
 mod reason;
 mod reply;
+mod route;
 
+pub use decide::{Decision, Denial, Facts, Grant, Knowledge, Service, decide};
+pub use endpoint::Endpoint;
+pub use forwarded::{Client, client};
+pub use head::{RawHead, RequestHead, Scheme};
 pub use identity::{Identity, IdentityHeaders};
+pub use identity_headers::{IdentityHeaderNames, IdentityHeaderSpellings};
+pub use origin::{CORS_HEADERS, Cors, Origins};
+pub use path::{Ambiguous, Path};
+pub use policy::{EndpointTable, Policy, WhenStale};
 pub use reason::Reason;
 pub use reply::Reply;
+pub use route::{Auth, DuplicateRoute, HostPattern, Match, PathPattern, Route, RouteTable};

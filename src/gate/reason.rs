@@ -39,6 +39,8 @@ macro_rules! reasons {
 reasons! {
     /// The head breaks HTTP's rules.
     HeadMalformed = "head_malformed", BAD_REQUEST, Some("invalid_request"), "The request head is not valid HTTP.";
+    /// The head is larger than we take.
+    HeadTooLarge = "head_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Some("invalid_request"), "The request head is too large.";
     /// Two readers could see two paths.
     PathAmbiguous = "path_ambiguous", BAD_REQUEST, Some("invalid_request"), "The path can be read in more than one way.";
     /// Two readers could see two hosts.

@@ -1,5 +1,7 @@
 //! An answer that the proxy makes itself.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -7,8 +9,8 @@ use serde::Serialize;
 
 use super::Reason;
 
-/// A whole answer: head and body.
-#[derive(Clone, Debug)]
+/// A whole answer: head and body. Its Debug shows no body: that may hold tokens.
+#[derive(Clone)]
 pub struct Reply {
     /// The status code.
     pub status: StatusCode,
@@ -18,6 +20,17 @@ pub struct Reply {
     pub body: Bytes,
     /// Why, if it is a refusal.
     pub reason: Option<Reason>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("body_bytes", &self.body.len())
+            .field("reason", &self.reason)
+            .finish()
+    }
 }
 
 /// The body of a refusal: a problem document (RFC 9457) with the OAuth error code and our reason.

@@ -3,10 +3,26 @@
 //! What must never happen in here: an unknown user and a wrong password can be told apart, by answer or by time;
 //! password hashing starves requests; a password is logged.
 
+pub mod hashing;
+pub mod limits;
+pub mod password;
+pub mod throttle;
+pub mod users;
+pub mod users_file;
+mod users_login;
+
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+
+pub use hashing::HashingPool;
+pub use limits::{Budget, HashLimits, LoginLimits, ThrottleLimits};
+pub use throttle::Throttle;
+pub use users_file::{UsersFile, UsersFileError};
+pub use users_login::UsersLogin;
 
 /// What somebody who wants to log in presents.
 pub struct Credentials {
@@ -58,4 +74,17 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Who is this subject today? None if it may no longer log in. Asked at each refresh, so that a change of roles or
     /// a removal takes effect with the next access token.
     async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError>;
+}
+
+/// Logins by a users file at `path`. The file must be good now; later it is followed, and read again when it changes.
+pub fn users_file(path: &Path, limits: LoginLimits) -> Result<Arc<dyn Authenticator>, UsersFileError> {
+    let file = UsersFile::open(path, limits.hash.clone())?;
+    let mut key = [0; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| UsersFileError {
+        path: path.to_owned(),
+        position: None,
+        problem: "logins cannot be throttled: the operating system gives no randomness".to_owned(),
+    })?;
+    let pool = HashingPool::new(&limits);
+    Ok(Arc::new(UsersLogin::new(file, Throttle::new(limits.throttle, &key), pool)))
 }

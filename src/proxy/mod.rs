@@ -1,1 +1,24 @@
-//! The `proxy` room.
+//! The Pingora side: the only room that names it, together with the composition root and the admin listener.
+//!
+//! It carries requests to the decision and carries the decision out; it decides nothing itself.
+//!
+//! What must never happen in here: an upstream is reached without a [`crate::gate::Grant`]; something is forwarded that was
+//! not judged; a head that a client sends slowly or without end holds more than its connection.
+
+mod body;
+mod compiled;
+mod edge;
+mod facts;
+mod forward;
+mod phases;
+mod respond;
+mod service;
+mod shutdown;
+pub mod upstream;
+mod wire;
+
+pub use compiled::{Compiled, Limits, RouteExtras};
+pub use edge::Connections;
+pub use facts::Verifier;
+pub use service::{Binding, CertificateError, ConnectionLimits, certified_key, proxy_service};
+pub use shutdown::{Flying, InFlight, Signals};

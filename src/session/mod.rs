@@ -18,3 +18,6 @@ pub use merge::merge;
 pub use record::{ClientMark, EndReason, Ending, KeyId, Rotation, Session};
 pub use revocations::RevocationList;
 pub use rotate::{Attempt, LateRetry, Outcome, Refusal, RotationPolicy, rotate};
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,193 @@
-//! The embedded store.
+//! The embedded store: one machine, one file, nothing else to run.
+//!
+//! A commit is on disk when it is reported. Reads and writes never wait for one another; writes go through one thread
+//! that lets commits share an fsync. The revocations that still matter are in the mirror before the first request.
+
+mod shelf;
+mod tables;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redb::{DatabaseError, StorageError};
+use tokio::sync::oneshot;
+
+use self::shelf::Shelf;
+use self::tables::{Change, Expected};
+use self::writer::Job;
+use super::{Backend, Committed, Mirror, StoreError, Stored, record};
+use crate::session::{Session, SessionId};
+use crate::time::Timestamp;
+
+/// How often revocations that no longer matter leave the mirror.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Sessions in a file of this machine.
+pub struct Embedded {
+    shelf: Arc<Shelf>,
+    /// Taken when the store is dropped: the writer finishes what it has and leaves.
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the store in the file at `path`, or begins a new one there, and loads the revocations that it holds into
+    /// `mirror`, which is fresh from then on. `access_tail` is how long after its end a session's access tokens can be
+    /// alive: their lifetime and the clock skew.
+    pub fn open(path: &Path, mirror: Arc<Mirror>, access_tail: Duration) -> Result<Embedded, EmbeddedError> {
+        let shelf = Arc::new(Shelf::open(path, &mirror, access_tail)?);
+        mirror.always_fresh();
+        let (jobs, waiting) = mpsc::channel();
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn({
+                let shelf = Arc::clone(&shelf);
+                move || writer::run(&shelf, &mirror, &waiting)
+            })
+            .map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
+        Ok(Embedded { shelf, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// A read, off the threads that serve requests: it may have to wait for the disk.
+    async fn read<T: Send + 'static>(
+        &self,
+        step: impl FnOnce(&redb::Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shelf = Arc::clone(&self.shelf);
+        let task = tokio::task::spawn_blocking(move || shelf.with(step));
+        let error = match task.await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database is damaged (it panicked)".to_owned(),
+        };
+        self.shelf.mark_broken();
+        Err(StoreError::Unavailable(error))
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(writer) = self.writer.take() {
+            drop(writer.join());
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Embedded {
+    async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
+        let key = *id;
+        let record = self.read(move |database| tables::read(database, &key)).await?;
+        record.map(|record| record::decode(id, record)).transpose()
+    }
+
+    async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {
+        if record::overwrites_ending(expected, next) {
+            return Ok(Committed::Conflict);
+        }
+        let change = Change {
+            expected: expected
+                .map(|expected| Expected { record: expected.record.clone(), ends_at: expected.session.ends_at }),
+            record: record::encode(next)?,
+            revoked_until: record::new_ending(expected, next).map(|ending| ending.at.plus(self.shelf.access_tail())),
+            next: next.clone(),
+        };
+        let stopped = || StoreError::Unavailable("the writer of the embedded store has stopped".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.jobs.as_ref().ok_or_else(stopped)?.send(Job { change, reply }).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError> {
+        let subject = subject.to_owned();
+        self.read(move |database| tables::sessions_of(database, &subject, Timestamp::now())).await
+    }
+
+    async fn follow(&self, mirror: &Mirror) {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            mirror.revocations.remove_expired(Timestamp::now());
+        }
+    }
+}
+
+/// Why the embedded store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// The file is locked.
+    #[error(
+        "another Portcullis is running with this data folder: {path} is in use. \
+         Stop that one, or give this one a data folder of its own"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not one of ours, or not whole.
+    #[error(
+        "{path} is damaged or not a store of Portcullis ({detail}). Restore it from a backup; or move it away to begin \
+         with an empty store, in which nobody is logged in and access tokens of sessions that were logged out \
+         are accepted again until they expire"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file was written by another version of Portcullis.
+    #[error(
+        "{path} was written by another version of Portcullis (its format is {found}, this one reads {known}). \
+         Run the version that wrote it, or move the file away to begin with an empty store"
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: u64,
+        /// The format that this version reads.
+        known: u64,
+    },
+    /// The file cannot be opened, read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+impl EmbeddedError {
+    fn damaged(path: &Path, detail: impl ToString) -> EmbeddedError {
+        EmbeddedError::Damaged { path: path.to_owned(), detail: detail.to_string() }
+    }
+
+    fn of_open(path: &Path, error: DatabaseError) -> EmbeddedError {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                EmbeddedError::InUse { path: path.to_owned() }
+            }
+            // A file that is no database is reported as one with invalid data.
+            DatabaseError::Storage(StorageError::Io(source)) if source.kind() != io::ErrorKind::InvalidData => {
+                EmbeddedError::Io { path: path.to_owned(), source }
+            }
+            other => EmbeddedError::damaged(path, other),
+        }
+    }
+
+    fn of(path: &Path, error: redb::Error) -> EmbeddedError {
+        match error {
+            redb::Error::Io(source) if source.kind() != io::ErrorKind::InvalidData => {
+                EmbeddedError::Io { path: path.to_owned(), source }
+            }
+            other => EmbeddedError::damaged(path, other),
+        }
+    }
+}

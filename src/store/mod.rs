@@ -7,7 +7,9 @@
 //! reported that was not made durable; a call outlives its deadline.
 
 mod mirror;
+mod record;
 mod sessions;
+mod used;
 
 pub mod embedded;
 pub mod memory;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 
 pub use mirror::{Freshness, Mirror};
 pub use sessions::{Observe, Operation, OperationOutcome, Sessions};
+pub use used::{UsedMarks, UsedMarksWriter};
 
 use crate::session::{Session, SessionId};
 
@@ -68,6 +71,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Replaces the record by `next`, in one atomic and durable step, if it is still exactly `expected` (none: there
     /// is no record). If `next` has ended and `expected` had not, the same step publishes the revocation.
     /// The step also keeps the list of the subject's sessions.
+    ///
+    /// An ended session can be committed again as it is. That publishes nothing twice, and its `Yes` says once more that
+    /// the ending is as durable as the store can make it: who finds a session ended has not been told so.
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError>;
 
     /// The subject's sessions that have neither ended nor passed their absolute end.

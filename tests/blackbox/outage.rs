@@ -109,7 +109,7 @@ async fn an_emptied_store_raises_nobody_from_the_dead() {
     })
     .await;
 
-    cluster.redis.as_ref().expect("this setup has a Redis").command(&["flushall"]);
+    cluster.redis.as_ref().expect("this setup has a Redis").command::<()>(&["FLUSHALL"]);
 
     // Long enough for several heartbeats and reloads.
     let until = Instant::now() + Duration::from_secs(4);

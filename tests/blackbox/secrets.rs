@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::harness::{ALICE, Account, Answer, Browser, Cluster, EchoBackend, Setup, client, free_port};
+use crate::harness::{ALICE, Account, Answer, Browser, Cluster, EchoBackend, Setup, client, eventually, free_port};
 
 #[tokio::test]
 async fn a_whole_life_leaves_no_secret_behind_on_the_embedded_store() {
@@ -96,7 +96,12 @@ async fn a_whole_life_leaves_no_secret_behind(setup: Setup) {
 
     // Theft, and a logout.
     life.error(at_first.thief().refresh().await);
-    life.error(alice.get("/").await);
+    life.error(
+        eventually("the theft is known everywhere", async || {
+            Some(alice.get("/").await).filter(|answer| answer.status != 200)
+        })
+        .await,
+    );
     life.error(alice.refresh().await);
     alice.login(&ALICE).await.expect(200);
     life.holds(&alice);

@@ -1,5 +1,6 @@
 //! Once allowed, everything passes unharmed and as it comes: uploads, downloads, events, WebSockets, gRPC.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -288,6 +289,7 @@ async fn a_whole_life_over_http_2_and_tls() {
     let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).expect("the certificate is written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("the key is written");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("only we can read it");
     let gate = Portcullis::start(&format!(
         "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: {}\n",
         certificate.display(),

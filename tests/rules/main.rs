@@ -2,4 +2,5 @@
 //! pure rooms must not name, and how long a file may be.
 
 mod architecture;
+mod decisions;
 mod source;

@@ -1,109 +1,243 @@
-//! A real redis-server of our own: started on a free port with an empty folder, killed when dropped.
+//! A real `redis-server` on a free port in a folder of its own. It dies with the test, however that ends.
+//!
+//! Knows nothing of Portcullis, so that every suite can use it: `#[path = "../support/redis.rs"] mod redis_server;`.
+#![allow(clippy::unwrap_used, dead_code, reason = "each suite uses what it needs")]
 
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-/// A running redis-server. What was acknowledged survives [`RedisServer::kill`].
+/// How a server is started.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// TLS only, with a certificate of a CA of its own.
+    pub tls: bool,
+    /// The only user there is, and the password.
+    pub user: Option<(String, String)>,
+    /// Every write is on disk before it is answered, so that it survives `kill`.
+    pub durable: bool,
+    /// Copies the server on this port.
+    pub replica_of: Option<u16>,
+}
+
+/// A running `redis-server`.
 pub struct RedisServer {
+    options: Options,
+    folder: tempfile::TempDir,
     port: u16,
-    folder: TempDir,
-    process: Child,
+    process: Option<Process>,
+}
+
+struct Process {
+    pid: u32,
+    /// A shell that kills the server when its standard input ends: at the latest when this process does.
+    shell: Child,
+    _leash: ChildStdin,
 }
 
 impl RedisServer {
-    /// Starts one and returns when it answers.
+    /// Starts a server that forgets everything when it is killed.
     pub fn start() -> RedisServer {
-        // Somebody may take the port between the look and the start.
-        for _ in 0..10 {
-            let folder = TempDir::new().expect("a temporary folder");
-            let port = TcpListener::bind("127.0.0.1:0")
-                .and_then(|listener| listener.local_addr())
-                .expect("a free port")
-                .port();
-            let process = spawn(port, &folder);
-            let mut server = RedisServer { port, folder, process };
-            if server.answers() {
+        RedisServer::start_with(Options::default())
+    }
+
+    /// Starts a server.
+    pub fn start_with(options: Options) -> RedisServer {
+        let folder = tempfile::tempdir().unwrap();
+        if options.tls {
+            write_certificates(folder.path());
+        }
+        let mut server = RedisServer { options, folder, port: 0, process: None };
+        for _ in 0..20 {
+            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if server.launch() {
                 return server;
             }
         }
-        panic!("redis-server does not start: `make deps` installs it");
+        panic!("redis-server does not start: {}", server.log());
     }
 
-    /// Its address.
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its URL, without user and password.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.options.tls { "rediss" } else { "redis" };
+        format!("{scheme}://localhost:{}", self.port)
     }
 
-    /// Kills it as the power cut would: SIGKILL.
-    pub fn kill(&mut self) {
-        self.process.kill().expect("redis-server is killed");
-        self.process.wait().expect("redis-server ends");
+    /// The CA that its certificate descends from.
+    pub fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
     }
 
-    /// Starts it again, on the same port and with what it had written.
-    pub fn start_again(&mut self) {
-        self.process = spawn(self.port, &self.folder);
-        assert!(self.answers(), "redis-server does not start again");
+    /// A connection of the test's own.
+    pub fn connection(&self) -> redis::Connection {
+        self.try_connection().unwrap()
     }
 
-    /// Stops it in its tracks: connections stay open and nothing is answered.
-    pub fn pause(&self) {
-        self.signal("-STOP");
+    /// Sends one command and returns the answer.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.connection()).unwrap()
     }
 
-    /// Lets it go on.
-    pub fn resume(&self) {
-        self.signal("-CONT");
-    }
-
-    /// Runs a command with redis-cli and returns what it prints.
-    pub fn command(&self, words: &[&str]) -> String {
-        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output();
-        String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).trim().to_owned()
-    }
-
-    /// How many commands it has processed.
+    /// How many commands it has processed, this one not counted.
     pub fn commands_processed(&self) -> u64 {
-        let stats = self.command(&["info", "stats"]);
+        let stats: String = self.command(&["INFO", "stats"]);
         let line = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
         line.and_then(|count| count.trim().parse().ok()).unwrap_or_else(|| panic!("no count of commands in {stats}"))
     }
 
-    fn answers(&mut self) -> bool {
-        let give_up = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < give_up && self.process.try_wait().expect("a process has a status").is_none() {
-            if self.command(&["ping"]) == "PONG" {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) {
+        // The shell does it, and then ends.
+        if let Some(Process { mut shell, _leash, .. }) = self.process.take() {
+            drop(_leash);
+            shell.wait().unwrap();
         }
+    }
+
+    /// Starts it again after `kill`, on the same port and with what it had on disk.
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "it is running");
+        let began = Instant::now();
+        while !self.launch() {
+            assert!(began.elapsed() < Duration::from_secs(10), "redis-server does not start again: {}", self.log());
+        }
+    }
+
+    /// Stops it in its tracks (SIGSTOP): connections stay open, and nothing is answered.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().expect("it is running").pid;
+        let status = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Starts the process. False if it ended, or if another process has the port.
+    fn launch(&mut self) -> bool {
+        let configuration = self.folder.path().join("redis.conf");
+        std::fs::write(&configuration, self.configuration()).unwrap();
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        // The server has no part in the pipes of the shell, so that they end with the shell and the test.
+        let script = r#"redis-server "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
+        let mut shell = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(configuration)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+        let pid: u32 = pid.trim().parse().unwrap();
+        self.process = Some(Process { pid, _leash: shell.stdin.take().unwrap(), shell });
+
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) {
+            let info = self
+                .try_connection()
+                .and_then(|mut connection| redis::cmd("INFO").arg("server").query::<String>(&mut connection));
+            match info {
+                // Loading what is on disk is an error until it is done.
+                Ok(info) if info.contains(&format!("process_id:{pid}\r\n")) => return true,
+                Ok(_) => break,
+                Err(_) if self.log().contains("Failed listening on port") => break,
+                Err(_) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        self.kill();
         false
     }
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.process.id().to_string()]).status();
-        assert!(status.expect("`kill` runs").success());
+    fn configuration(&self) -> String {
+        let Options { tls, user, durable, replica_of } = &self.options;
+        let (folder, port) = (self.folder.path().display(), self.port);
+        let mut lines = vec![
+            format!("dir {folder}"),
+            "bind 127.0.0.1".to_owned(),
+            // Nothing is saved behind the test's back, and copies are sent at once.
+            "save \"\"".to_owned(),
+            "repl-diskless-sync-delay 0".to_owned(),
+        ];
+        match tls {
+            false => lines.push(format!("port {port}")),
+            true => lines.extend([
+                format!("port 0\ntls-port {port}\ntls-auth-clients no"),
+                format!(
+                    "tls-cert-file {folder}/cert.pem\ntls-key-file {folder}/key.pem\ntls-ca-cert-file {folder}/ca.pem"
+                ),
+            ]),
+        }
+        if *durable {
+            lines.push("appendonly yes\nappendfsync always".to_owned());
+        }
+        if let Some(port) = replica_of {
+            lines.push(format!("replicaof 127.0.0.1 {port}"));
+        }
+        if let Some((user, password)) = user {
+            lines.push(format!("user default off\nuser {user} on >{password} ~* &* +@all"));
+        }
+        lines.join("\n")
+    }
+
+    fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
+        use redis::IntoConnectionInfo;
+        let info = self.url().into_connection_info()?;
+        let mut settings = info.redis_settings().clone();
+        if let Some((user, password)) = &self.options.user {
+            settings = settings.set_username(user).set_password(password);
+        }
+        let info = info.set_redis_settings(settings);
+        let client = match self.options.tls {
+            false => redis::Client::open(info)?,
+            true => {
+                drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+                let root_cert = Some(std::fs::read(self.ca_file()).unwrap());
+                redis::Client::build_with_tls(info, redis::TlsCertificates { client_tls: None, root_cert })?
+            }
+        };
+        client.get_connection_with_timeout(Duration::from_secs(5))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
 }
 
-fn spawn(port: u16, folder: &TempDir) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        .args(["--appendfsync", "always", "--maxmemory-policy", "noeviction", "--dir"])
-        .arg(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("redis-server starts: `make deps` installs it")
+/// `ca.pem`, and `cert.pem` with `key.pem` for localhost.
+fn write_certificates(folder: &Path) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    std::fs::write(folder.join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
+
+    let key = KeyPair::generate().unwrap();
+    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::{Portcullis, RedisServer, new_keys};
+use super::{Portcullis, RedisOptions, RedisServer, new_keys};
 
 /// How sessions are kept, and by how many proxies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,8 +37,8 @@ impl Cluster {
         let shared = TempDir::new().expect("a temporary folder");
         let (redis, proxies) = match setup {
             Setup::Embedded => (None, 1),
-            Setup::Redis => (Some(RedisServer::start()), 1),
-            Setup::TwoOnRedis => (Some(RedisServer::start()), 2),
+            Setup::Redis => (Some(durable_redis()), 1),
+            Setup::TwoOnRedis => (Some(durable_redis()), 2),
         };
         let mut config = config.to_owned();
         if let Some(redis) = &redis {
@@ -71,4 +71,9 @@ impl Cluster {
     pub fn last(&self) -> &Portcullis {
         &self.gates[self.gates.len() - 1]
     }
+}
+
+/// A Redis that keeps what it has acknowledged, as one that is to be relied on has to.
+fn durable_redis() -> RedisServer {
+    RedisServer::start_with(RedisOptions { durable: true, ..RedisOptions::default() })
 }

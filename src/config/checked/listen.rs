@@ -1,0 +1,152 @@
+//! What faces the client: listeners, own endpoints, cookie, CORS, limits.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+/// One address where clients connect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listener {
+    /// `address`.
+    pub address: SocketAddr,
+    /// `tls`. None: plain http.
+    pub tls: Option<Tls>,
+    /// `h2c`: HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3) beside HTTP/1.1. Only without `tls`, where HTTP/2 is
+    /// agreed on by ALPN. Default true.
+    pub h2c: bool,
+}
+
+/// A listener's certificate.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// `certificate`: PEM, the chain with the leaf first.
+    pub certificate: PathBuf,
+    /// `key`: PEM, the private key of the leaf.
+    pub key: PathBuf,
+}
+
+/// The listener for metrics and health.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Admin {
+    /// `listen`. Default `127.0.0.1:9911`.
+    pub listen: SocketAddr,
+}
+
+/// Where the proxy's own endpoints are. Paths are distinct and, as rules are, plain (no `%`, no dot segments).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoints {
+    /// `host`: the only host that has them, in lower case, without a port. None: every host.
+    pub host: Option<String>,
+    /// `login`. Default `/login`.
+    pub login: String,
+    /// `refresh`. Default `/refresh`.
+    pub refresh: String,
+    /// `logout`. Default `/logout`.
+    pub logout: String,
+    /// `logout_all`. Default `/logout/all`.
+    pub logout_all: String,
+    /// `userinfo`. Default `/userinfo`.
+    pub userinfo: String,
+    /// `jwks`: the public keys (RFC 7517 section 5). Default `/.well-known/jwks.json`.
+    pub jwks: String,
+}
+
+/// The cookie that carries the refresh token. `HttpOnly` and `Path=/` always; never a `Domain`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cookie {
+    /// `name`. Default `__Host-refresh`; the prefix is missing only when `secure` is false.
+    pub name: String,
+    /// `same_site`. Default strict.
+    pub same_site: SameSite,
+    /// Whether `Secure` is set: always, but for `development.insecure_cookies`.
+    pub secure: bool,
+}
+
+/// The attribute `SameSite` of RFC 6265bis.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SameSite {
+    /// `strict`.
+    Strict,
+    /// `lax`.
+    Lax,
+    /// `none`.
+    None,
+}
+
+impl SameSite {
+    /// The attribute's value in `Set-Cookie`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+            SameSite::None => "None",
+        }
+    }
+}
+
+/// Which other origins may call, and what a preflight is answered. Credentials are always allowed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cors {
+    /// `allow_origins`. At least one.
+    pub allow_origins: Vec<Origin>,
+    /// `allow_methods`. Default: GET, HEAD, POST, PUT, PATCH, DELETE.
+    pub allow_methods: Vec<Method>,
+    /// `allow_headers`. Default: `authorization`, `content-type`.
+    pub allow_headers: Vec<HeaderName>,
+    /// `max_age`: how long a browser may keep the answer to a preflight. Default 10 min.
+    pub max_age: Duration,
+}
+
+/// An origin (RFC 6454): scheme, host, and the port if it is not the scheme's own. Prints as the header `Origin` has it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Origin {
+    /// Whether the scheme is `https`; `http` otherwise.
+    pub https: bool,
+    /// The host in lower case; an IPv6 address in brackets.
+    pub host: String,
+    /// The port, the scheme's own if none was written.
+    pub port: u16,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, own_port) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == own_port { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+/// What is only for a machine of one's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Development {
+    /// `insecure_cookies`: the refresh cookie goes without `Secure` and without the prefix `__Host-`. Only when every listener
+    /// is on loopback. Reported at start. Default false.
+    pub insecure_cookies: bool,
+}
+
+/// Bounds on what clients may send and hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// `connections`: open client connections over all listeners. Default 10,000.
+    pub connections: usize,
+    /// `header_size`: bytes of request line and fields together. Default 32 KiB.
+    pub header_size_bytes: usize,
+    /// `header_timeout`: how long a client may take to send them. Default 10 s.
+    pub header_timeout: Duration,
+    /// `body_size`: bytes of a request body. None: no bound, the default.
+    pub body_size_bytes: Option<u64>,
+    /// `body_timeout`: how long a client may pause within a body. Default 30 s.
+    pub body_timeout: Duration,
+    /// `keep_alive`: how long an idle client connection is kept. Default 60 s.
+    pub keep_alive: Duration,
+}
+
+/// How the process leaves.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shutdown {
+    /// `drain`: how long requests under way may take after SIGTERM. Default 30 s.
+    pub drain: Duration,
+}

@@ -1,0 +1,94 @@
+//! The files that a configuration names: they are there, they can be read, and secrets are not for everybody.
+//!
+//! Who may read a secret: its owner and its group. Group, because that is how Kubernetes hands secrets to a process that
+//! is not root (`fsGroup`); others never.
+
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::errors::{Place, Warning};
+use super::item::Context;
+
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FileKind {
+    /// A certificate: anybody may read it.
+    Public,
+    /// A private key.
+    Secret,
+    /// The private JWK set.
+    Keys,
+    /// Who may log in.
+    Users,
+    /// A file that holds the password of Redis and nothing else.
+    RedisPassword,
+}
+
+/// A file, and where it is named.
+pub(super) struct FileUse {
+    pub place: Place,
+    pub path: PathBuf,
+    pub kind: FileKind,
+}
+
+/// Looks at every file that was named. Returns the password of Redis, if one was in a file.
+pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
+    let mut redis_password = None;
+    for used in cx.files.borrow().iter() {
+        let shown = used.path.display();
+        let (mut file, metadata) = match open(used) {
+            Ok(opened) => opened,
+            Err(why) => {
+                cx.error(used.place.clone(), format!("{shown}: {why}"));
+                continue;
+            }
+        };
+        let for_all = metadata.permissions().mode() & 0o007 != 0;
+        match used.kind {
+            FileKind::Public => {}
+            FileKind::Users if for_all => cx.warnings.borrow_mut().push(Warning {
+                place: used.place.clone(),
+                message: format!("everybody on this machine can read the password hashes; run `chmod 640 {shown}`"),
+            }),
+            FileKind::Users => {}
+            FileKind::Secret | FileKind::Keys | FileKind::RedisPassword if for_all => cx.error(
+                used.place.clone(),
+                format!(
+                    "everybody on this machine can read or change {shown}; run `chmod 640 {shown}` (in Docker: the secret's \
+                     `mode: 0440`, in Kubernetes: `defaultMode: 0440`)"
+                ),
+            ),
+            FileKind::Secret | FileKind::Keys => {}
+            FileKind::RedisPassword => {
+                let mut text = String::new();
+                match file.read_to_string(&mut text) {
+                    Ok(_) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+                        cx.error(used.place.clone(), format!("{shown} is empty; write the password into it"));
+                    }
+                    Ok(_) => redis_password = Some(SecretString::from(text.trim_end_matches(['\r', '\n']))),
+                    Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
+                }
+            }
+        }
+    }
+    redis_password
+}
+
+fn open(used: &FileUse) -> Result<(File, Metadata), String> {
+    let hint = match used.kind {
+        FileKind::Users => "; make it with `portcullis user add`".to_owned(),
+        FileKind::Keys => format!("; make it with `portcullis keys new --file {}`", used.path.display()),
+        FileKind::Public | FileKind::Secret | FileKind::RedisPassword => String::new(),
+    };
+    let opened = File::open(&used.path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    match opened {
+        Ok((_, metadata)) if !metadata.is_file() => Err("this is not a file".into()),
+        Ok(opened) => Ok(opened),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Err(format!("there is no such file{hint}")),
+        Err(why) => Err(format!("it cannot be read: {why}")),
+    }
+}

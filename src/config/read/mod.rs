@@ -1,0 +1,77 @@
+//! From the tree to [`Config`]: one file a group of keys; [`checks`] for what holds between groups.
+//!
+//! Defaults are written here, next to the bounds, and nowhere else.
+
+mod checks;
+mod cors;
+mod listen;
+mod routes;
+mod store;
+mod tokens;
+mod upstreams;
+
+use std::time::Duration;
+
+use super::checked::{Admin, Config, Shutdown, Users};
+use super::files::FileKind;
+use super::item::Item;
+use super::schema;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const HOUR: Duration = seconds(3600);
+const DAY: Duration = seconds(86_400);
+
+/// Reads everything. What is returned is of use only if no error was noted: defaults stand in for what is wrong, so that
+/// the checks between groups still run. None goes with an error.
+pub(super) fn config(root: Item<'_>) -> Option<Config> {
+    let top = root.table(schema::TOP)?;
+
+    let listen = listen::listeners(&top);
+    let admin_listen = top.section("admin", schema::ADMIN).get("listen").and_then(listen::address);
+    let development = listen::development(&top);
+    let store = store::store(&top);
+    let keys = tokens::keys(&top);
+    let users = top.need("users", "the file of those who may log in, such as `users.yaml`").and_then(|item| {
+        if !item.is_table() {
+            return item.file(FileKind::Users);
+        }
+        item.table(schema::USERS)?.need("file", "a path such as `users.yaml`")?.file(FileKind::Users)
+    });
+    let access_token = tokens::access_token(&top);
+    let session = tokens::session(&top, &access_token);
+    let (upstreams, routes) = routes::upstreams_and_routes(&top);
+    let drain = top.section("shutdown", schema::SHUTDOWN).get("drain").and_then(|item| item.duration(seconds(0), HOUR));
+
+    let config = Config {
+        listen,
+        admin: Admin { listen: admin_listen.unwrap_or(listen::ADMIN_LISTEN) },
+        trusted_proxies: listen::trusted_proxies(&top),
+        issuer: tokens::issuer(&top),
+        origins: listen::origins(&top),
+        endpoints: listen::endpoints(&top),
+        cookie: listen::cookie(&top, &development),
+        cors: cors::cors(&top),
+        development,
+        data_dir: store::data_dir(&top),
+        // The store that no rule speaks of stands in for one that is wrong.
+        store: store.unwrap_or_else(|| store::embedded(&top)),
+        keys,
+        users: Users { file: users.unwrap_or_default() },
+        login: tokens::login(&top),
+        access_token,
+        session,
+        rotation: tokens::rotation(&top),
+        revocation: tokens::revocation(&top),
+        identity_headers: routes::identity_headers(&top),
+        limits: listen::limits(&top),
+        shutdown: Shutdown { drain: drain.unwrap_or(seconds(30)) },
+        upstreams,
+        routes,
+        warnings: Vec::new(),
+    };
+    checks::across(&top, &config);
+    Some(config)
+}

@@ -1,0 +1,245 @@
+//! Which requests go to which upstream, and for whom. The short form is spelled out here.
+
+use http::{HeaderName, Method};
+
+use super::upstreams;
+use crate::config::checked::{Auth, HostPattern, IdentityHeaders, PathPattern, Route, Upstream};
+use crate::config::errors::nearest;
+use crate::config::item::{Item, Table};
+use crate::config::{names, schema};
+
+/// What the short form calls its upstream and its route.
+const APP: &str = "app";
+
+pub(super) fn upstreams_and_routes(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route>) {
+    let short = top.get("upstream");
+    let long = top.get("upstreams").or(top.get("routes"));
+    match (short, long) {
+        (Some(item), Some(long)) => {
+            let key = &long.node.key;
+            item.error(format!(
+                "`upstream` is short for one app, and `{key}` (line {}) says more; \
+                                keep `upstream` and `public`, or `upstreams` and `routes`",
+                long.line()
+            ));
+            (Vec::new(), Vec::new())
+        }
+        (None, Some(_)) => {
+            if let Some(public) = top.get("public") {
+                public.error("`public` goes with `upstream`; with `routes`, write a route with `auth: public`");
+            }
+            long_form(top)
+        }
+        (Some(item), None) => short_form(top, item),
+        (None, None) => {
+            top.need(
+                "upstream",
+                "the URL of the app, such as `http://127.0.0.1:3000` (for several: `upstreams` and `routes`)",
+            );
+            (Vec::new(), Vec::new())
+        }
+    }
+}
+
+fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
+    let route = |name: String, path: &str, auth| Route {
+        name,
+        host: None,
+        path: PathPattern::Prefix(path.to_owned()),
+        methods: None,
+        upstream: APP.to_owned(),
+        auth,
+        roles_any: Vec::new(),
+        roles_all: Vec::new(),
+        scopes_all: Vec::new(),
+        keep_authorization: false,
+        token_header: None,
+        preserve_host: true,
+        encoded_slashes: false,
+    };
+    let public = top.get("public").map(|item| {
+        item.list_of("a list of paths, such as `[/assets/]`", |item| {
+            let path = item.parse("a path such as `/assets/`", names::rule_path)?;
+            if path == "/" {
+                item.error("this makes everything public; write the paths below which no login is needed");
+            }
+            Some(path)
+        })
+    });
+    let public =
+        public.unwrap_or_default().into_iter().map(|path| route(format!("public:{path}"), &path, Auth::Public));
+    let routes = std::iter::once(route(APP.to_owned(), "/", Auth::Required)).chain(public).collect();
+    (upstreams::single(item, APP).into_iter().collect(), routes)
+}
+
+fn long_form(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route>) {
+    let want = "a table such as `app: { servers: [http://10.0.0.5:8080] }`";
+    let entries = top.need("upstreams", want).map(|item| {
+        if item.as_text().is_some() {
+            item.error("this is text; write `upstream` (without `s`) for a single URL");
+            return Vec::new();
+        }
+        let entries = item.entries(want);
+        if entries.is_empty() {
+            item.error(format!("no upstream is in here; write {want}"));
+        }
+        entries
+    });
+    // Names count even if what they stand for is broken: a typo in a server must not make every route wrong.
+    let mut names = Vec::new();
+    let mut upstreams = Vec::new();
+    for (entry, item) in entries.iter().flatten() {
+        if let Err(wrong) = names::label(&entry.name) {
+            let place = item.cx.place(entry.id, &item.node.key);
+            item.cx.error(place, format!("this {wrong}"));
+        }
+        names.push(entry.name.as_str());
+        upstreams.extend(upstreams::upstream(&entry.name, *item));
+    }
+
+    let want = "a list such as `[{ name: app, upstream: app }]`";
+    let items = top.need("routes", want).and_then(|item| item.list(want)).unwrap_or_default();
+    let names = entries.is_some().then_some(names);
+    let routes: Vec<(Item<'_>, Route)> =
+        items.into_iter().filter_map(|item| Some((item, route(item, names.as_deref())?))).collect();
+    refuse_duplicates(&routes);
+    for (entry, item) in entries.iter().flatten() {
+        if !routes.iter().any(|(_, route)| route.upstream == entry.name) {
+            item.warn("no route leads to this upstream; add one, or remove it");
+        }
+    }
+    (upstreams, routes.into_iter().map(|(_, route)| route).collect())
+}
+
+/// One route. `upstreams` are the names there are; None if they are not known and nothing is to be said about them.
+fn route(item: Item<'_>, upstreams: Option<&[&str]>) -> Option<Route> {
+    let table = item.table(schema::ROUTE)?;
+    let name = table
+        .need("name", "a unique one, for metrics and logs")
+        .and_then(|item| item.parse("a name, in quotes if it looks like something else", names::label));
+    let upstream =
+        table.need("upstream", "the name of an entry in `upstreams`").and_then(|item| upstream_name(item, upstreams));
+    let path = match table.at_most_one(&["path", "path_prefix"]) {
+        Some(("path", item)) => item.parse("a path such as `/status`", names::rule_path).map(PathPattern::Exact),
+        Some((_, item)) => item.parse("a path such as `/api`", names::rule_path).map(PathPattern::Prefix),
+        None => Some(PathPattern::Prefix("/".to_owned())),
+    };
+    let host: Option<Option<HostPattern>> = match table.get("host") {
+        Some(item) => item.parse("a host such as `app.example.com` or `*.example.com`", names::host_pattern).map(Some),
+        None => Some(None),
+    };
+    let methods = table.get("methods").map(|item| {
+        item.list_of("a list such as `[GET, HEAD]`", |item| item.parse("a method such as `GET`", names::method))
+    });
+    let auth_words = &[("public", Auth::Public), ("optional", Auth::Optional), ("required", Auth::Required)];
+    let auth = table.get("auth").and_then(|item| item.one_of(auth_words)).unwrap_or(Auth::Required);
+    let role = |item: Item<'_>| item.parse("a role, in quotes if it looks like something else", names::role);
+    let scope = |item: Item<'_>| item.parse("a scope", names::scope);
+    let list = |key, read: &dyn Fn(Item<'_>) -> Option<String>| {
+        let item: Option<Item<'_>> = table.get(key);
+        item.map(|item| item.list_of("a list such as `[admin]`", read)).unwrap_or_default()
+    };
+    let flag = |key, default| table.get(key).and_then(Item::bool).unwrap_or(default);
+    let token_header = table.get("token_header").and_then(own_field);
+    refuse_what_auth_leaves_no_meaning(&table, auth);
+    Some(Route {
+        name: name?,
+        host: host?,
+        path: path?,
+        methods,
+        upstream: upstream?,
+        auth,
+        roles_any: list("roles", &role),
+        roles_all: list("roles_all", &role),
+        scopes_all: list("scopes", &scope),
+        keep_authorization: flag("keep_authorization", false),
+        token_header,
+        preserve_host: flag("preserve_host", true),
+        encoded_slashes: flag("encoded_slashes", false),
+    })
+}
+
+fn upstream_name(item: Item<'_>, upstreams: Option<&[&str]>) -> Option<String> {
+    let text = item.text("the name of an entry in `upstreams`")?;
+    let Some(upstreams) = upstreams.filter(|names| !names.contains(&text)) else { return Some(text.to_owned()) };
+    let instead = match nearest(text, upstreams) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None if text.contains("://") => "write the URL in `upstreams` and its name here".to_owned(),
+        None => format!("there are: {}", upstreams.join(", ")),
+    };
+    item.error(format!("there is no upstream named {}; {instead}", item.shown()));
+    None
+}
+
+fn refuse_what_auth_leaves_no_meaning(table: &Table<'_>, auth: Auth) {
+    let why = match auth {
+        Auth::Required => return,
+        Auth::Public => "on a public route nobody is asked for a token",
+        Auth::Optional => "on an optional route who sends no token passes",
+    };
+    for item in ["roles", "roles_all", "scopes"].into_iter().filter_map(|key| table.get(key)) {
+        item.error(format!("{why}, so this would protect nothing; write `auth: required`, or remove this"));
+    }
+    if let (Auth::Public, Some(item)) = (auth, table.get("token_header")) {
+        item.error(format!("{why}; write `auth: optional` or `auth: required`, or remove this"));
+    }
+}
+
+/// Two routes for the same requests: nothing says which one wins.
+fn refuse_duplicates(routes: &[(Item<'_>, Route)]) {
+    let overlap = |a: &Option<Vec<Method>>, b: &Option<Vec<Method>>| match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
+        // The one with methods is more specific.
+        (None, Some(_)) | (Some(_), None) => false,
+    };
+    for (i, (item, route)) in routes.iter().enumerate() {
+        for (earlier_item, earlier) in &routes[..i] {
+            if earlier.name == route.name {
+                item.error(format!(
+                    "the name \"{}\" is taken by the route in line {}; write another name",
+                    route.name,
+                    earlier_item.line()
+                ));
+            } else if (&earlier.host, &earlier.path) == (&route.host, &route.path)
+                && overlap(&earlier.methods, &route.methods)
+            {
+                item.error(format!(
+                    "route \"{}\" is for the same requests as route \"{}\" (line {}): same host, path and methods; \
+                     change one, or remove it",
+                    route.name,
+                    earlier.name,
+                    earlier_item.line()
+                ));
+            }
+        }
+    }
+}
+
+fn own_field(item: Item<'_>) -> Option<HeaderName> {
+    item.parse("a header field such as `X-Auth-Subject`", names::own_field)
+}
+
+pub(super) fn identity_headers(top: &Table<'_>) -> IdentityHeaders {
+    let table = top.section("identity_headers", schema::IDENTITY_HEADERS);
+    let mut taken: Vec<(&str, HeaderName)> = Vec::new();
+    let mut field = |key: &'static str, default: &'static str| {
+        let item = table.get(key);
+        if item.and_then(Item::as_text) == Some("none") {
+            return None;
+        }
+        let name = item.and_then(own_field).unwrap_or(HeaderName::from_static(default));
+        if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == name) {
+            item.unwrap_or(table.item)
+                .error(format!("`{key}` and `{other}` share one field; write another, or `none`"));
+        }
+        taken.push((key, name.clone()));
+        Some(name)
+    };
+    IdentityHeaders {
+        subject: field("subject", "x-auth-subject"),
+        roles: field("roles", "x-auth-roles"),
+        scopes: field("scopes", "x-auth-scopes"),
+        session: field("session", "x-auth-session"),
+    }
+}

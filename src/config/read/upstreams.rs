@@ -1,0 +1,128 @@
+//! The apps behind the proxy.
+
+use std::time::Duration;
+
+use super::{HOUR, seconds};
+use crate::config::checked::{Balance, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
+use crate::config::files::FileKind;
+use crate::config::item::{Item, Table};
+use crate::config::{names, schema, urls};
+
+const CONNECT_TIMEOUT: Duration = seconds(5);
+const READ_TIMEOUT: Duration = seconds(60);
+
+const WANT_SERVER: &str = "a URL such as `http://127.0.0.1:3000`";
+
+/// The upstream of the short form.
+pub(super) fn single(item: Item<'_>, name: &str) -> Option<Upstream> {
+    let server = item.parse(WANT_SERVER, urls::server)?;
+    if server.tls && server.ip().is_some() {
+        item.error(
+            "a certificate cannot be checked against an address; write the server's name, or name it in `tls.server_name` \
+             of an entry in `upstreams`",
+        );
+    }
+    Some(Upstream {
+        name: name.to_owned(),
+        tls: server.tls.then_some(UpstreamTls { ca_file: None, server_name: None }),
+        servers: vec![server],
+        balance: Balance::RoundRobin,
+        health_check: None,
+        connect_timeout: CONNECT_TIMEOUT,
+        read_timeout: READ_TIMEOUT,
+        protocol: Protocol::Http1,
+    })
+}
+
+/// One entry of `upstreams`. What cannot be read is noted, and the rest stands, so that routes can refer to it.
+pub(super) fn upstream(name: &str, item: Item<'_>) -> Option<Upstream> {
+    let table = item.table(schema::UPSTREAM)?;
+    let servers = table.need("servers", "a list such as `[http://10.0.0.5:8080]`");
+    let servers: Vec<(Item<'_>, ServerUrl)> = servers.map(read_servers).unwrap_or_default();
+    if let Some((_, first)) = servers.first()
+        && let Some((odd, _)) = servers.iter().find(|(_, server)| server.tls != first.tls)
+    {
+        odd.error("some servers of this upstream are `https` and some are not; write one scheme for all");
+    }
+    let timeout = |key, default| {
+        let item: Option<Item<'_>> = table.get(key);
+        item.and_then(|item| item.duration(Duration::from_millis(10), HOUR)).unwrap_or(default)
+    };
+    let protocols = &[("http1", Protocol::Http1), ("http2", Protocol::Http2)];
+    let balances = &[("round_robin", Balance::RoundRobin), ("least_busy", Balance::LeastBusy)];
+    Some(Upstream {
+        name: name.to_owned(),
+        balance: table.get("balance").and_then(|item| item.one_of(balances)).unwrap_or(Balance::RoundRobin),
+        health_check: table.get("health_check").and_then(health_check),
+        connect_timeout: timeout("connect_timeout", CONNECT_TIMEOUT),
+        read_timeout: timeout("read_timeout", READ_TIMEOUT),
+        tls: tls(&table, &servers),
+        protocol: table.get("protocol").and_then(|item| item.one_of(protocols)).unwrap_or(Protocol::Http1),
+        servers: servers.into_iter().map(|(_, server)| server).collect(),
+    })
+}
+
+fn read_servers(item: Item<'_>) -> Vec<(Item<'_>, ServerUrl)> {
+    let mut servers: Vec<(Item<'_>, ServerUrl)> = Vec::new();
+    for item in item.list("a list of URLs such as `[http://10.0.0.5:8080]`").unwrap_or_default() {
+        let Some(server) = item.parse(WANT_SERVER, urls::server) else { continue };
+        if servers.iter().any(|(_, other)| *other == server) {
+            item.error("this server is in the list twice; remove one");
+        } else {
+            servers.push((item, server));
+        }
+    }
+    servers
+}
+
+fn tls(table: &Table<'_>, servers: &[(Item<'_>, ServerUrl)]) -> Option<UpstreamTls> {
+    let item = table.get("tls");
+    let options = item.and_then(|item| item.table(schema::UPSTREAM_TLS));
+    let get = |key| options.as_ref().and_then(|options| options.get(key));
+    let server_name = get("server_name").and_then(|item| item.parse("the name in the certificate", dns_name));
+    let ca_file = get("ca_file").and_then(|item| item.file(FileKind::Public));
+    let https = servers.iter().any(|(_, server)| server.tls);
+    if let Some(item) = item
+        && !https
+        && !servers.is_empty()
+    {
+        item.error("this is for `https` servers, and none of these is; write `https://` in `servers`, or remove `tls`");
+    }
+    let unnamed = |server: &ServerUrl| server.tls && server.ip().is_some() && get("server_name").is_none();
+    for (item, _) in servers.iter().filter(|(_, server)| unnamed(server)) {
+        item.error(
+            "a certificate cannot be checked against an address; write the server's name here, or the name that its \
+             certificate has in `tls: { server_name: app.internal }`",
+        );
+    }
+    https.then_some(UpstreamTls { ca_file, server_name })
+}
+
+fn dns_name(text: &str) -> Result<String, String> {
+    let name = names::host(text)?;
+    if name.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok() {
+        return Err("is an address; write the name that the certificate has".into());
+    }
+    Ok(name)
+}
+
+fn health_check(item: Item<'_>) -> Option<HealthCheck> {
+    let table = item.table(schema::HEALTH_CHECK)?;
+    let least = Duration::from_millis(100);
+    let interval = table.get("interval").and_then(|item| item.duration(least, HOUR)).unwrap_or(seconds(5));
+    let timeout = table.get("timeout").and_then(|timeout| {
+        let read = timeout.duration(least, HOUR)?;
+        if read > interval {
+            timeout.error("this is longer than `interval`, so checks would pile up; write less");
+        }
+        Some(read)
+    });
+    let path =
+        table.need("path", "the path to ask for, such as `/healthz`")?.parse("a path such as `/healthz`", |text| {
+            if text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic() && c != '#') {
+                return Ok(text.to_owned());
+            }
+            Err("is no path; write one that starts with `/`, without spaces, such as `/healthz`".into())
+        })?;
+    Some(HealthCheck { path, interval, timeout: timeout.unwrap_or(interval.min(seconds(2))) })
+}

@@ -1,0 +1,105 @@
+//! Every key of `proxy.yaml`, table by table. A test holds the annotated `proxy.yaml` at the root against it.
+
+type Keys = &'static [&'static str];
+
+pub(super) const TOP: Keys = &[
+    "listen",
+    "upstream",
+    "users",
+    "public",
+    "store",
+    "admin",
+    "trusted_proxies",
+    "issuer",
+    "origins",
+    "endpoints",
+    "cookie",
+    "cors",
+    "development",
+    "data_dir",
+    "keys",
+    "login",
+    "access_token",
+    "session",
+    "rotation",
+    "revocation",
+    "identity_headers",
+    "limits",
+    "shutdown",
+    "upstreams",
+    "routes",
+];
+pub(super) const LISTENER: Keys = &["address", "tls", "h2c"];
+pub(super) const TLS: Keys = &["certificate", "key"];
+pub(super) const ADMIN: Keys = &["listen"];
+pub(super) const ENDPOINTS: Keys = &["host", "login", "refresh", "logout", "logout_all", "userinfo", "jwks"];
+pub(super) const COOKIE: Keys = &["name", "same_site"];
+pub(super) const CORS: Keys = &["allow_origins", "allow_methods", "allow_headers", "max_age"];
+pub(super) const DEVELOPMENT: Keys = &["insecure_cookies"];
+pub(super) const STORE: Keys = &["embedded", "memory", "redis", "deadline"];
+pub(super) const EMBEDDED: Keys = &["path"];
+pub(super) const MEMORY: Keys = &[];
+pub(super) const REDIS: Keys =
+    &["url", "username", "password", "password_env", "password_file", "key_prefix", "ca_file"];
+pub(super) const KEYS: Keys = &["file", "algorithm"];
+pub(super) const USERS: Keys = &["file"];
+pub(super) const LOGIN: Keys = &["concurrent_hashes", "attempts_per_account", "attempts_per_address", "window"];
+pub(super) const ACCESS_TOKEN: Keys = &["lifetime", "audience", "skew"];
+pub(super) const SESSION: Keys = &["lifetime"];
+pub(super) const ROTATION: Keys = &["grace", "late_retry"];
+pub(super) const REVOCATION: Keys = &["max_staleness", "when_stale"];
+pub(super) const IDENTITY_HEADERS: Keys = &["subject", "roles", "scopes", "session"];
+pub(super) const LIMITS: Keys =
+    &["connections", "header_size", "header_timeout", "body_size", "body_timeout", "keep_alive"];
+pub(super) const SHUTDOWN: Keys = &["drain"];
+pub(super) const UPSTREAM: Keys =
+    &["servers", "balance", "health_check", "connect_timeout", "read_timeout", "tls", "protocol"];
+pub(super) const HEALTH_CHECK: Keys = &["path", "interval", "timeout"];
+pub(super) const UPSTREAM_TLS: Keys = &["ca_file", "server_name"];
+pub(super) const ROUTE: Keys = &[
+    "name",
+    "host",
+    "path",
+    "path_prefix",
+    "methods",
+    "upstream",
+    "auth",
+    "roles",
+    "roles_all",
+    "scopes",
+    "keep_authorization",
+    "token_header",
+    "preserve_host",
+    "encoded_slashes",
+];
+
+/// The tables and the keys that lead to them, for the test.
+#[cfg(test)]
+pub(super) const ALL: &[(&str, Keys)] = &[
+    ("", TOP),
+    ("listen[]", LISTENER),
+    ("listen[].tls", TLS),
+    ("admin", ADMIN),
+    ("endpoints", ENDPOINTS),
+    ("cookie", COOKIE),
+    ("cors", CORS),
+    ("development", DEVELOPMENT),
+    ("store", STORE),
+    ("store.embedded", EMBEDDED),
+    ("store.memory", MEMORY),
+    ("store.redis", REDIS),
+    ("keys", KEYS),
+    ("users", USERS),
+    ("login", LOGIN),
+    ("access_token", ACCESS_TOKEN),
+    ("session", SESSION),
+    ("rotation", ROTATION),
+    ("revocation", REVOCATION),
+    ("identity_headers", IDENTITY_HEADERS),
+    ("limits", LIMITS),
+    ("shutdown", SHUTDOWN),
+    ("upstreams.*", UPSTREAM),
+    ("upstreams.*.health_check", HEALTH_CHECK),
+    ("upstreams.*.tls", UPSTREAM_TLS),
+    ("routes[]", ROUTE),
+];

@@ -1,0 +1,359 @@
+//! The room as a whole: the files people would write, the annotated reference, and a folder of mistakes.
+//!
+//! `tests/cases/config/NAME.yaml` is a mistake, and `NAME.err` what must be said about it. Write what the tests print
+//! with `UPDATE_CASES=1 cargo test --lib config::`, then read it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+
+use super::tree::{self, Node, Value};
+use super::*;
+
+const SHORT: &str = r#"# enough to start: everything is protected but /assets/
+listen: 127.0.0.1:8080
+upstream: http://127.0.0.1:3000      # short for one upstream and one route for everything
+users: users.yaml
+public: [/assets/]
+store: embedded                       # or redis://127.0.0.1:6379
+"#;
+
+const LONG: &str = r#"listen:
+  - address: 0.0.0.0:443
+    tls: { certificate: tls/fullchain.pem, key: tls/privkey.pem }
+admin: { listen: 127.0.0.1:9911 }
+trusted_proxies: [10.0.0.0/8]
+issuer: https://auth.example.com
+endpoints: { host: auth.example.com }  # where login, refresh, logout, jwks are served; default: every host
+store:
+  redis: { url: "rediss://portcullis@redis.internal:6379/0", password_file: /run/secrets/redis, key_prefix: "portcullis:" }
+keys: { file: /run/secrets/keys.jwks }  # required with Redis
+users: { file: users.yaml }
+access_token: { lifetime: 15m, audience: apps }
+session: { lifetime: 30d }
+rotation: { grace: 30s }
+revocation: { max_staleness: 30s, when_stale: deny }
+cors: { allow_origins: [https://app.example.com] }
+identity_headers: { subject: X-Forwarded-User, roles: X-Forwarded-Groups }
+upstreams:
+  jenkins: { servers: [http://10.0.1.5:8080] }
+  crm:
+    servers: [http://10.0.2.5:80, http://10.0.2.6:80]
+    balance: least_busy
+    health_check: { path: /ping, interval: 5s }
+routes:
+  - { name: jenkins,       host: jenkins.example.com, upstream: jenkins, auth: required }
+  - { name: jenkins-admin, host: jenkins.example.com, path_prefix: /manage, upstream: jenkins, auth: required, roles: [admin] }
+  - { name: crm,           host: crm.example.com, upstream: crm, auth: required }
+  - { name: crm-assets,    host: crm.example.com, path_prefix: /assets, upstream: crm, auth: public }
+"#;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SECRET" => Some("hunter2".to_owned()),
+        "PORT" => Some("6380".to_owned()),
+        "REDIS_URL" => Some("redis://:hunter2@localhost/0/0".to_owned()),
+        _ => None,
+    }
+}
+
+fn read(text: &str) -> Config {
+    parse(text, Path::new("proxy.yaml"), &env).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn five_lines_are_enough() {
+    let config = parse(SHORT, Path::new("/etc/portcullis/proxy.yaml"), &env).unwrap();
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.users.file, Path::new("/etc/portcullis/users.yaml"));
+    assert_eq!(config.data_dir, Path::new("/etc/portcullis/data"));
+    let StoreKind::Embedded { path } = &config.store.kind else { panic!() };
+    assert_eq!(path, Path::new("/etc/portcullis/data/sessions.redb"));
+    assert_eq!(config.upstream("app").unwrap().servers[0].to_string(), "http://127.0.0.1:3000");
+    let routes: Vec<_> = config.routes.iter().map(|route| (route.name.as_str(), &route.path, route.auth)).collect();
+    assert_eq!(
+        routes,
+        [
+            ("app", &PathPattern::Prefix("/".into()), Auth::Required),
+            ("public:/assets/", &PathPattern::Prefix("/assets/".into()), Auth::Public)
+        ]
+    );
+    assert_eq!((config.cookie.name.as_str(), config.cookie.secure), ("__Host-refresh", true));
+    assert_eq!(config.identity_headers.subject.unwrap(), "x-auth-subject");
+}
+
+#[test]
+fn the_long_form_says_everything() {
+    let config = read(LONG);
+    assert_eq!(config.warnings, []);
+    let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
+    assert_eq!(redis.url, "rediss://redis.internal:6379/0");
+    assert_eq!(redis.username.as_deref(), Some("portcullis"));
+    assert_eq!(config.listen[0].tls.as_ref().unwrap().key, Path::new("tls/privkey.pem"));
+    assert!(!config.listen[0].h2c);
+    assert_eq!(config.upstream("crm").unwrap().balance, Balance::LeastBusy);
+    assert_eq!(config.routes.len(), 4);
+    assert_eq!(config.routes[1].roles_any, ["admin"]);
+    assert_eq!(config.identity_headers.roles.unwrap(), "x-forwarded-groups");
+    assert_eq!(config.identity_headers.scopes.unwrap(), "x-auth-scopes");
+    assert_eq!(config.cors.unwrap().allow_origins[0].to_string(), "https://app.example.com");
+}
+
+#[test]
+fn variables_are_put_in_wherever_a_value_is_text() {
+    let text = SHORT.replace(
+        "store: embedded",
+        "keys: { file: \"k-${PORT}\" }\n\
+         login: { attempts_per_account: \"${PORT}\" }\n\
+         store: { redis: { url: \"redis://localhost:${PORT}\", password: \"${SECRET}$${x}\" } } ",
+    );
+    let config = read(&text);
+    let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
+    assert_eq!(redis.port, 6380);
+    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2${x}");
+    assert_eq!(config.keys.file.as_deref(), Some(Path::new("k-6380")));
+    assert_eq!(config.login.attempts_per_account, 6380);
+    assert!(!format!("{config:?}").contains("hunter2"), "no secret shows in Debug");
+}
+
+#[test]
+fn what_may_surprise_is_a_warning() {
+    let text = "listen: 0.0.0.0:80\nupstreams: { a: { servers: [http://a] }, b: { servers: [http://b] } }\nusers: u\n\
+                routes: [{ name: a, upstream: a, path: /login }]\nadmin: { listen: 0.0.0.0:9911 }\n\
+                rotation: { late_retry: any }\nrevocation: { when_stale: allow }\nkeys: { file: k, algorithm: HS256 }\n\
+                store: redis://cache.internal\ncors: { allow_origins: [http://x.example] }\n";
+    let warnings: Vec<String> = read(text).warnings.iter().map(ToString::to_string).collect();
+    let begin = |line: usize, key: &str| {
+        assert!(
+            warnings.iter().any(|w| w.starts_with(&format!("proxy.yaml:{line}:")) && w.contains(key)),
+            "{line} {key}: {warnings:#?}"
+        );
+    };
+    begin(1, "listen: 0.0.0.0:80 is plain http");
+    begin(2, "upstreams.b: no route leads");
+    begin(4, "routes[0].path: our own endpoint");
+    begin(5, "admin.listen");
+    begin(6, "rotation.late_retry");
+    begin(7, "revocation.when_stale");
+    begin(8, "keys.algorithm");
+    begin(9, "store: sessions and the password cross");
+    begin(10, "cors.allow_origins[0]: whether");
+    assert_eq!(warnings.len(), 9, "{warnings:#?}");
+
+    let config = read(&format!("{SHORT}development: {{ insecure_cookies: true }}\n"));
+    assert_eq!((config.cookie.name.as_str(), config.cookie.secure), ("refresh", false));
+    assert_eq!(config.warnings.len(), 1);
+}
+
+#[test]
+fn every_mistake_is_told_where_it_is_and_what_to_write() {
+    let folder = root().join("tests/cases/config");
+    let mut cases: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    cases.sort();
+    assert!(cases.len() >= 40, "only {} cases", cases.len());
+    let mut wrong = Vec::new();
+    for case in cases {
+        let text = fs::read_to_string(&case).unwrap();
+        let said = match parse(&text, Path::new("proxy.yaml"), &env) {
+            Ok(_) => "nothing is wrong\n".to_owned(),
+            Err(errors) => format!("{errors}\n"),
+        };
+        assert!(!said.contains("hunter2"), "a secret shows in what is said about {}", case.display());
+        let expected = case.with_extension("err");
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            fs::write(&expected, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&expected).unwrap_or_default();
+        if said != expected {
+            wrong.push(format!("{}\nexpected:\n{expected}said:\n{said}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+proptest::proptest! {
+    /// Whatever is cut out or put in: no panic, and what is said names a line of the file.
+    #[test]
+    fn any_text_is_read_or_explained(at in 0..1500_usize, cut in 0..40_usize, put in "[a-z:,{}\\[\\]&*!|>'\"%#@$ \n\t-]{0,12}") {
+        for text in [SHORT, LONG] {
+            let start = at % text.len();
+            let end = (start + cut).min(text.len());
+            let text = format!("{}{put}{}", &text[..start], &text[end..]);
+            if let Err(errors) = parse(&text, Path::new("proxy.yaml"), &env) {
+                proptest::prop_assert!(!errors.0.is_empty());
+                for error in errors.0 {
+                    proptest::prop_assert!(error.place.line <= text.lines().count() + 1, "{error}");
+                }
+            }
+        }
+    }
+}
+
+/// Writes `files` into a new folder, each with its mode.
+fn folder(files: &[(&str, &str, u32)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, mode) in files {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn files_must_be_there_and_secrets_kept() {
+    let text = "listen: [{ address: 127.0.0.1:1, tls: { certificate: cert, key: key } }]\nupstream: http://a\nusers: users\n\
+                store: { redis: { url: redis://localhost, password_file: password } }\nkeys: { file: keys }\n";
+    let good = folder(&[
+        ("proxy.yaml", text, 0o644),
+        ("cert", "", 0o644),
+        ("key", "", 0o600),
+        ("users", "", 0o600),
+        ("password", "hunter2\r\n", 0o440),
+        ("keys", "", 0o400),
+    ]);
+    let config = load(&good.path().join("proxy.yaml"), &env).unwrap();
+    let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
+    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2");
+    assert_eq!(config.warnings, []);
+
+    let bad =
+        folder(&[("proxy.yaml", text, 0o644), ("key", "", 0o644), ("users", "", 0o644), ("password", "\n", 0o400)]);
+    fs::create_dir(bad.path().join("cert")).unwrap();
+    let said = load(&bad.path().join("proxy.yaml"), &env).unwrap_err().to_string();
+    let said: Vec<&str> = said.lines().collect();
+    for (line, part) in said.iter().zip([
+        "tls.certificate: ",
+        "tls.key: everybody on this machine",
+        "password_file: ",
+        "make it with `portcullis keys new --file ",
+    ]) {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(said.len(), 4, "{said:#?}");
+
+    let said = load(&bad.path().join("absent.yaml"), &env).unwrap_err().to_string();
+    assert!(said.contains("absent.yaml: this file cannot be read"), "{said}");
+}
+
+#[test]
+fn the_reference_loads_as_it_is() {
+    let text = fs::read_to_string(root().join("proxy.yaml")).unwrap();
+    let folder = folder(&[("proxy.yaml", &text, 0o644), ("users.yaml", "", 0o600)]);
+    let config = load(&folder.path().join("proxy.yaml"), &env).unwrap();
+    assert_eq!(config.warnings, []);
+
+    let absent = tempfile::tempdir().unwrap();
+    fs::write(absent.path().join("proxy.yaml"), &text).unwrap();
+    let said = load(&absent.path().join("proxy.yaml"), &env).unwrap_err().to_string();
+    assert!(said.contains("make it with `portcullis user add`"), "{said}");
+}
+
+/// The settings of the reference that are commented out: runs of lines that start with `#` and a key. Explanations start
+/// with `#` and a space, and stand between them.
+fn commented_settings() -> Vec<String> {
+    let text = fs::read_to_string(root().join("proxy.yaml")).unwrap();
+    let mut blocks = vec![String::new()];
+    let mut within = false;
+    for line in text.lines() {
+        let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty());
+        let starts = setting.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+        within = starts || (within && setting.is_some_and(|rest| rest.starts_with("  ")));
+        match setting.filter(|_| within) {
+            Some(setting) => *blocks.last_mut().unwrap() += &format!("{setting}\n"),
+            None => blocks.push(String::new()),
+        }
+    }
+    blocks.retain(|block| !block.is_empty());
+    blocks
+}
+
+/// Each block with what it lacks to be a whole file.
+fn completed(block: &str) -> String {
+    let has = |key: &str| block.lines().any(|line| line.starts_with(&format!("{key}:")));
+    let mut text = block.to_owned();
+    for (key, line) in [
+        ("listen", "listen: 127.0.0.1:8080\n"),
+        ("users", "users: users.yaml\n"),
+        ("upstreams", "upstream: http://127.0.0.1:3000\n"),
+    ] {
+        if !has(key) {
+            text += line;
+        }
+    }
+    text
+}
+
+#[test]
+fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
+    // No default, or another one than shown: an example stands there.
+    let examples = [
+        "listen:",
+        "trusted_proxies:",
+        "origins:",
+        "limits: {",
+        "endpoints: {",
+        "cors:",
+        "keys:",
+        "store: { memory",
+        "store:\n",
+        "upstreams:",
+    ];
+    let plain = format!("{:?}", Config { warnings: Vec::new(), ..read(&completed("")) });
+    let blocks = commented_settings();
+    assert!(blocks.len() > 20, "{blocks:#?}");
+    for block in blocks {
+        let config =
+            parse(&completed(&block), Path::new("proxy.yaml"), &env).unwrap_or_else(|errors| panic!("{block}{errors}"));
+        assert_eq!(
+            config.warnings.iter().filter(|w| !w.place.key.starts_with("cors")).count(),
+            0,
+            "{:#?}",
+            config.warnings
+        );
+        if !examples.iter().any(|example| block.starts_with(example)) {
+            assert_eq!(format!("{config:?}"), plain, "{block}");
+        }
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_reference() {
+    let mut seen = BTreeSet::new();
+    let text = fs::read_to_string(root().join("proxy.yaml")).unwrap();
+    collect_keys(&tree::parse(&text).ok().unwrap(), "", &mut seen);
+    for block in commented_settings() {
+        collect_keys(&tree::parse(&block).ok().unwrap(), "", &mut seen);
+    }
+    // Shown in the text beside `password_file`: only one of the three can be given.
+    seen.extend(["store.redis.password".to_owned(), "store.redis.password_env".to_owned()]);
+    assert!(text.contains("`password: \"${") && text.contains("`password_env: "));
+    let known = schema::ALL.iter().flat_map(|(table, keys)| {
+        keys.iter().map(move |key| if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") })
+    });
+    let missing: Vec<String> = known.filter(|key| !seen.contains(key)).collect();
+    assert!(missing.is_empty(), "not in proxy.yaml: {missing:?}");
+}
+
+fn collect_keys(node: &Node, at: &str, seen: &mut BTreeSet<String>) {
+    match &node.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                let name = if at == "upstreams" { "*" } else { &entry.name };
+                let key = if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+                collect_keys(&entry.node, &key, seen);
+                seen.insert(key);
+            }
+        }
+        Value::List(nodes) => nodes.iter().for_each(|node| collect_keys(node, &format!("{at}[]"), seen)),
+        _ => {}
+    }
+}

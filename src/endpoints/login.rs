@@ -1,0 +1,73 @@
+//! `/login`: trades a user name and a password for tokens, and begins a session.
+//!
+//! Every login begins a session with an id of its own, so that nobody can plant one (session fixation). A refresh cookie
+//! that comes along is neither needed nor looked at: the new cookie takes its place in that client, and no session
+//! ends without being asked to. Whoever wants the old one ended logs out first, or logs out of all.
+
+use super::refused::Refused;
+use super::tokens::random;
+use super::{Audit, Endpoints, LoginOutcome, Request, credentials};
+use crate::gate::{Reason, Reply};
+use crate::login::{LoginError, Principal};
+use crate::session::{Session, SessionId};
+use crate::store::Committed;
+use crate::time::Timestamp;
+
+/// Two ids of 15 random bytes are never equal: a conflict is a store that answers itself. Once more is enough.
+const IDS: usize = 2;
+
+impl Endpoints {
+    pub(super) async fn login(&self, request: &Request<'_>) -> Result<(LoginOutcome, Reply), Refused> {
+        let address = request.address;
+        let credentials = credentials::read(request).map_err(Refused::request)?;
+        let account = credentials.username.clone();
+
+        let principal = match self.login.login(credentials).await {
+            Ok(principal) => principal,
+            Err(error) => {
+                let refused = refused(&error);
+                // What is no account may be a password, typed into the wrong field.
+                let known = matches!(self.login.current(&account).await, Ok(Some(_)));
+                let account = known.then_some(&*account);
+                self.events.audit(Audit::LoginRefused { account, reason: refused.reason, address });
+                return Err(refused);
+            }
+        };
+
+        for _ in 0..IDS {
+            let now = self.now();
+            let session = self.begin(&principal, now)?;
+            let reply = self.tokens(&session, &principal, now)?;
+            match self.sessions.commit(None, &session).await? {
+                Committed::Yes => {
+                    self.events.audit(Audit::LoggedIn { subject: &session.subject, session: session.id, address });
+                    return Ok((LoginOutcome::Succeeded, reply));
+                }
+                Committed::Conflict => continue,
+            }
+        }
+        Err(Refused::request(Reason::StoreUnavailable))
+    }
+
+    fn begin(&self, principal: &Principal, now: Timestamp) -> Result<Session, Refused> {
+        let id = SessionId::new(&principal.subject, random()?);
+        // Up to a whole second, so that record, refresh token and claim name the same end.
+        let ends_at = Timestamp::from_secs(now.plus(self.session_lifetime).as_millis().div_ceil(1000));
+        Ok(Session::begin(id, &principal.subject, now, ends_at, self.keys.mac_key_id().clone()))
+    }
+}
+
+fn refused(error: &LoginError) -> Refused {
+    match error {
+        LoginError::Rejected => Refused::grant(Reason::CredentialsWrong),
+        LoginError::TooManyAttempts { retry_after_s } => {
+            let no = Refused::request(Reason::TooManyAttempts);
+            Refused { reply: no.reply.with_retry_after(*retry_after_s), ..no }
+        }
+        LoginError::Overloaded => Refused::request(Reason::Overloaded),
+        LoginError::Unavailable(_) => {
+            tracing::warn!(%error, "answered 503, because it could not be told who may log in");
+            Refused::request(Reason::LoginUnavailable)
+        }
+    }
+}

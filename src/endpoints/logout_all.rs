@@ -1,0 +1,74 @@
+//! `/logout/all`: ends all sessions of the subject. Only the cookie of a living session can ask for it: a stolen access
+//! token must not be enough.
+//!
+//! The session that asks ends last. A fault on the way leaves it alive, and so the client can ask again.
+
+use super::end::{Ended, Witness};
+use super::refused::Refused;
+use super::{Audit, Endpoints, LogoutOutcome, Request};
+use crate::gate::Reason;
+use crate::session::{EndReason, Ending, Session, SessionId};
+use crate::time::Timestamp;
+
+/// How often the list of sessions is read until nothing on it is alive. More rounds are only needed while the subject
+/// logs in faster than it is logged out.
+const ROUNDS: usize = 16;
+
+impl Endpoints {
+    pub(super) async fn logout_all(&self, request: &Request<'_>) -> Result<LogoutOutcome, Refused> {
+        let presented = self.presented(request.headers).map_err(Refused::cookie)?;
+        let Some(stored) = self.sessions.get(&presented.session).await? else {
+            return Err(Refused::grant(Reason::SessionUnknown));
+        };
+        let own = &stored.session;
+        let (subject, session, address) = (&*own.subject, own.id, request.address);
+
+        match own.ended {
+            // Asked again, or another session was first. What has begun since is not meant.
+            Some(Ending { at, reason: EndReason::LogoutAll }) => {
+                self.end_others(own, Some(at)).await?;
+                return Ok(LogoutOutcome::AlreadyEnded);
+            }
+            Some(_) => return Err(Refused::grant(Reason::SessionEnded)),
+            None if self.sessions.mirror().revocations.contains(&own.id) => {
+                return Err(Refused::grant(Reason::SessionEnded));
+            }
+            None if !own.is_live(self.now()) => return Err(Refused::grant(Reason::TokenExpired)),
+            None => {}
+        }
+        if presented.generation.saturating_add(1) < own.generation {
+            self.end(&Witness::record(own), EndReason::Reuse).await?;
+            self.events.audit(Audit::TokenReused { subject, session, address });
+            return Err(Refused::grant(Reason::TokenReused));
+        }
+
+        self.end_others(own, None).await?;
+        self.end(&Witness::record(own), EndReason::LogoutAll).await?;
+        self.events.audit(Audit::LoggedOutAll { subject, session, address });
+        Ok(LogoutOutcome::EndedAll)
+    }
+
+    /// Ends the subject's other sessions; only those that began at `begun_until` or earlier, if that is given.
+    async fn end_others(&self, own: &Session, begun_until: Option<Timestamp>) -> Result<(), Refused> {
+        for _ in 0..ROUNDS {
+            let mut all_over = true;
+            for id in self.sessions.sessions_of(&own.subject).await? {
+                if id == own.id || self.began_after(&id, begun_until).await? {
+                    continue;
+                }
+                if let Ended::Now(_) = self.end(&Witness::sibling(own, id), EndReason::LogoutAll).await? {
+                    all_over = false;
+                }
+            }
+            if all_over {
+                return Ok(());
+            }
+        }
+        Err(Refused::request(Reason::Overloaded))
+    }
+
+    async fn began_after(&self, id: &SessionId, until: Option<Timestamp>) -> Result<bool, Refused> {
+        let Some(until) = until else { return Ok(false) };
+        Ok(self.sessions.get(id).await?.is_some_and(|stored| stored.session.created_at > until))
+    }
+}

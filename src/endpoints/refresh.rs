@@ -1,0 +1,124 @@
+//! `/refresh`: trades the refresh token in the cookie for new tokens.
+//!
+//! Read, judge (`session::rotate`), write against exactly what was read, answer. A lost race is read and judged again.
+//! User and roles are read anew before anything is written: while it cannot be told who may log in, nothing changes.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::USER_AGENT;
+
+use super::end::Witness;
+use super::refused::Refused;
+use super::tokens::key_unknown;
+use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request};
+use crate::gate::{Reason, Reply};
+use crate::login::Principal;
+use crate::session::{Attempt, EndReason, Outcome, Refusal, Session, rotate};
+use crate::store::{Committed, Stored};
+use crate::time::Timestamp;
+use crate::token::RefreshToken;
+
+impl Endpoints {
+    pub(super) async fn refresh(&self, request: &Request<'_>) -> Result<(RefreshOutcome, Reply), Refused> {
+        let presented = self.presented(request.headers).map_err(Refused::cookie)?;
+        let client = Client { address: request.address, user_agent: user_agent(request.headers) };
+        let mut principal = None;
+
+        for _ in 0..ATTEMPTS {
+            // Before the session is read: what is issued from it must not outlive a revocation that came since.
+            let now = self.now();
+            let Some(stored) = self.sessions.get(&presented.session).await? else {
+                return Err(Refused::grant(Reason::SessionUnknown));
+            };
+            let session = &stored.session;
+            let (outcome, write) = match self.judge(session, &presented, &client, now)? {
+                Outcome::Kept { write } => (RefreshOutcome::Kept, write),
+                Outcome::Rotated { write } => (RefreshOutcome::Rotated, Some(write)),
+                Outcome::Retried { late: None } => (RefreshOutcome::Retried, None),
+                Outcome::Retried { late } => (RefreshOutcome::RetriedLate, late),
+                Outcome::Reused { write } => match self.sessions.commit(Some(&stored), &write).await? {
+                    Committed::Yes => {
+                        let (subject, address) = (&*session.subject, client.address);
+                        self.events.audit(Audit::TokenReused { subject, session: session.id, address });
+                        return Err(Refused::grant(Reason::TokenReused));
+                    }
+                    Committed::Conflict => continue,
+                },
+                Outcome::Refused(Refusal::Ended) => return Err(Refused::grant(Reason::SessionEnded)),
+                Outcome::Refused(Refusal::Expired) => return Err(Refused::grant(Reason::TokenExpired)),
+                Outcome::Refused(Refusal::Unknown) => return Err(Refused::grant(Reason::SessionUnknown)),
+            };
+
+            let principal = match &mut principal {
+                Some(principal) => principal,
+                unknown => unknown.insert(self.who_today(session, &client).await?),
+            };
+            let reply = self.tokens(write.as_ref().unwrap_or(session), principal, now)?;
+            if self.write(&stored, write.as_ref()).await? == Committed::Conflict {
+                continue;
+            }
+            if outcome == RefreshOutcome::RetriedLate {
+                let (subject, address) = (&*session.subject, client.address);
+                self.events.audit(Audit::RefreshedLate { subject, session: session.id, address });
+            }
+            return Ok((outcome, reply));
+        }
+        Err(Refused::request(Reason::Overloaded))
+    }
+
+    /// Asks the rotation rule.
+    fn judge(
+        &self,
+        session: &Session,
+        presented: &RefreshToken,
+        client: &Client<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, Refused> {
+        let active_mac_key = self.keys.mac_key_id();
+        let mark = |key| self.keys.client_mark(key, client.address, client.user_agent);
+        let attempt = Attempt {
+            generation: presented.generation,
+            now,
+            mark_of_record_key: mark(&session.mac_key).ok_or_else(|| key_unknown(session))?,
+            mark_of_active_key: mark(active_mac_key).ok_or_else(|| Refused::request(Reason::Internal))?,
+            active_mac_key,
+            known_ended: self.sessions.mirror().revocations.contains(&session.id),
+        };
+        Ok(rotate(Some(session), &attempt, &self.rotation))
+    }
+
+    async fn write(&self, stored: &Stored, next: Option<&Session>) -> Result<Committed, Refused> {
+        match next {
+            Some(next) => Ok(self.sessions.commit(Some(stored), next).await?),
+            None => Ok(Committed::Yes),
+        }
+    }
+
+    /// Who the subject is today. If it may no longer log in, its session ends.
+    async fn who_today(&self, session: &Session, client: &Client<'_>) -> Result<Principal, Refused> {
+        match self.login.current(&session.subject).await {
+            Ok(Some(principal)) => Ok(principal),
+            Ok(None) => {
+                self.end(&Witness::record(session), EndReason::SubjectRemoved).await?;
+                let (subject, address) = (&*session.subject, client.address);
+                self.events.audit(Audit::SubjectRemoved { subject, session: session.id, address });
+                Err(Refused::grant(Reason::SubjectRemoved))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "answered 503, because it could not be told who may log in");
+                Err(Refused::request(Reason::LoginUnavailable))
+            }
+        }
+    }
+}
+
+/// What the client looks like.
+struct Client<'a> {
+    address: IpAddr,
+    user_agent: &'a [u8],
+}
+
+fn user_agent(headers: &HeaderMap) -> &[u8] {
+    headers.get(USER_AGENT).map_or(b"", |value| value.as_bytes())
+}

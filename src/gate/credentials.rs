@@ -1,0 +1,98 @@
+//! Finding the access token in a request (RFC 6750 section 2.1), and never two.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+use super::Reason;
+
+/// The bearer token that the header `name` carries. None if there is none: no field, or one of another scheme.
+///
+/// A header of its own, other than `Authorization`, may hold the bare token. Two fields, or a list in one, are refused.
+pub fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Reason> {
+    let mut fields = headers.get_all(name).iter();
+    let Some(field) = fields.next() else { return Ok(None) };
+    if fields.next().is_some() {
+        return Err(Reason::CredentialsAmbiguous);
+    }
+    let field = field.as_bytes();
+    let token = match field.split_at_checked(7) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
+        _ if field.trim_ascii().eq_ignore_ascii_case(b"bearer") => b"",
+        _ if name == AUTHORIZATION => return without_bearer(field),
+        _ => field,
+    };
+    if token.contains(&b',') {
+        return Err(Reason::CredentialsAmbiguous);
+    }
+    match std::str::from_utf8(token) {
+        Ok(token) if !token.is_empty() && token.bytes().all(is_token_byte) => Ok(Some(token)),
+        _ => Err(Reason::TokenMalformed),
+    }
+}
+
+/// A field of another scheme is not for us, unless a bearer token hides in it.
+fn without_bearer(field: &[u8]) -> Result<Option<&'static str>, Reason> {
+    let hides_bearer = field
+        .windows(7)
+        .any(|window| window.eq_ignore_ascii_case(b"bearer ") || window.eq_ignore_ascii_case(b"bearer\t"));
+    if hides_bearer { Err(Reason::CredentialsAmbiguous) } else { Ok(None) }
+}
+
+/// `b64token` of RFC 6750 section 2.1.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(name: &str, fields: &[&str]) -> Result<Option<String>, Reason> {
+        let name: HeaderName = name.parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(&name, HeaderValue::from_bytes(field.as_bytes()).unwrap());
+        }
+        bearer(&headers, &name).map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn one_bearer_token_is_found() {
+        for field in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c"] {
+            assert_eq!(read("authorization", &[field]), Ok(Some("a.b.c".into())), "{field:?}");
+        }
+        assert_eq!(read("x-access-token", &["a.b.c"]), Ok(Some("a.b.c".into())));
+        assert_eq!(read("x-access-token", &["Bearer a.b.c"]), Ok(Some("a.b.c".into())));
+    }
+
+    #[test]
+    fn other_schemes_are_not_ours() {
+        for field in ["Basic ZGVtbzpkZW1v", "Digest username=\"x\"", "Bearerx a.b.c", ""] {
+            assert_eq!(read("authorization", &[field]), Ok(None), "{field:?}");
+        }
+        assert_eq!(read("authorization", &[]), Ok(None));
+    }
+
+    #[test]
+    fn two_credentials_are_never_one() {
+        for fields in [
+            &["Bearer a.b.c", "Bearer a.b.c"][..],
+            &["Bearer a.b.c", "Basic ZGVtbzpkZW1v"],
+            &["Bearer a.b.c, Bearer d.e.f"],
+            &["Basic ZGVtbzpkZW1v, Bearer d.e.f"],
+        ] {
+            assert_eq!(read("authorization", fields), Err(Reason::CredentialsAmbiguous), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_field_without_a_token_is_malformed() {
+        for field in
+            ["Bearer", "Bearer ", "Bearer a b", "Bearer a\tb", "Bearer \"a\"", "Bearer \u{fc}", "Bearer\ta.b.c x"]
+        {
+            assert!(!matches!(read("authorization", &[field]), Ok(Some(_))), "{field:?}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The decision on a request: one pure, synchronous function.
+//!
+//! What must never happen in here: a [`Grant`] for a request that no rule lets pass. There is no other way to make one,
+//! and no upstream can be reached without it.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+
+use super::Reason;
+use super::credentials::bearer;
+use super::endpoint::Endpoint;
+use super::head::RequestHead;
+use super::identity::Identity;
+use super::policy::{ENDPOINT_TOKEN_HEADER, Policy, WhenStale};
+use super::reply::Reply;
+use super::route::{Auth, Match, Route};
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+/// What is known about revocations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Knowledge {
+    /// Recent enough.
+    Fresh,
+    /// Once loaded, but older than allowed.
+    Stale,
+    /// Never loaded, or known to be wrong.
+    None,
+}
+
+/// What the decision needs to know of the world, and takes as given.
+pub trait Facts {
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// Whose token this is, if its signature and claims are good. It may have expired since it was first seen.
+    fn verify(&self, token: &str) -> Result<Arc<Identity>, Reason>;
+    /// Is this a token that names a key of ours, good or not?
+    fn is_ours(&self, token: &str) -> bool;
+    /// Is the session known to have ended?
+    fn has_ended(&self, session: &SessionId) -> bool;
+    /// How well are endings known where this session lives?
+    fn knowledge(&self, session: &SessionId) -> Knowledge;
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// It goes to an upstream.
+    Forward(Grant),
+    /// An endpoint of ours answers it.
+    Serve(Service),
+    /// It is a preflight, and answered by the proxy.
+    Preflight,
+    /// It is refused.
+    Refuse(Denial),
+}
+
+/// The right to reach an upstream. Only [`decide`] makes one.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    route: usize,
+    upstream: usize,
+    identity: Option<Arc<Identity>>,
+    token_header: Option<HeaderName>,
+    drop_authorization: bool,
+}
+
+impl Grant {
+    /// The rule that let it pass: an index into the policy's routes.
+    pub fn route(&self) -> usize {
+        self.route
+    }
+
+    /// Which upstream it opens.
+    pub fn upstream(&self) -> usize {
+        self.upstream
+    }
+
+    /// Who asks, if that is known.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// Must the upstream not see this header of the client's?
+    pub fn drops(&self, name: &HeaderName) -> bool {
+        (self.drop_authorization && *name == AUTHORIZATION) || self.token_header.as_ref() == Some(name)
+    }
+}
+
+/// A request for one of our endpoints.
+#[derive(Debug)]
+pub struct Service {
+    /// Which.
+    pub endpoint: Endpoint,
+    /// The access token that came with it, if any: whose it is, or why it does not count.
+    pub bearer: Option<Result<Arc<Identity>, Reason>>,
+}
+
+/// A refusal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denial {
+    /// Why.
+    pub reason: Reason,
+    /// The rule that refused it, if one matched.
+    pub route: Option<usize>,
+    /// The methods that would be allowed.
+    pub allow: Option<HeaderValue>,
+}
+
+impl Denial {
+    /// A refusal before any rule matched.
+    pub fn new(reason: Reason) -> Denial {
+        Denial { reason, route: None, allow: None }
+    }
+
+    /// The answer.
+    pub fn reply(&self) -> Reply {
+        let reply = Reply::refusal(self.reason);
+        match &self.allow {
+            Some(methods) => reply.with_allow(methods.clone()),
+            None => reply,
+        }
+    }
+}
+
+/// Decides on one request.
+pub fn decide(policy: &Policy, head: &RequestHead<'_>, facts: &impl Facts) -> Decision {
+    let target = match find_target(policy, head) {
+        Ok(target) => target,
+        Err(reason) => return Decision::Refuse(Denial::new(reason)),
+    };
+    let decision = match target {
+        Target::Rule(Match::None) => Err(Denial::new(Reason::RouteUnknown)),
+        _ if policy.origins.is_preflight(head) => Ok(Decision::Preflight),
+        Target::Rule(Match::OtherMethods(rules)) => Err(Denial {
+            reason: Reason::MethodNotAllowed,
+            route: rules.first().copied(),
+            allow: Some(allowed_methods(policy, rules)),
+        }),
+        Target::Rule(Match::Route(index)) => {
+            let route = &policy.routes.routes()[index];
+            forward(policy, index, route, head, facts).map_err(|reason| Denial {
+                reason,
+                route: Some(index),
+                allow: None,
+            })
+        }
+        Target::Endpoint(endpoint) => serve(policy, endpoint, head, facts),
+    };
+    decision.unwrap_or_else(Decision::Refuse)
+}
+
+/// What a request is aimed at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Target<'t> {
+    Endpoint(Endpoint),
+    Rule(Match<'t>),
+}
+
+/// Finds what the request is aimed at, and refuses if a backend that reads the path differently could see another rule.
+fn find_target<'t>(policy: &'t Policy, head: &RequestHead<'_>) -> Result<Target<'t>, Reason> {
+    let find = |path: &[u8]| match policy.endpoints.find(head.host.name(), path) {
+        Some(endpoint) => Target::Endpoint(endpoint),
+        None => Target::Rule(policy.routes.find(head.host.name(), path, head.method)),
+    };
+    let target = find(head.path.decoded());
+    let takes_encoded_slashes = match target {
+        Target::Rule(Match::Route(index)) => policy.routes.routes()[index].encoded_slashes,
+        _ => false,
+    };
+    let ambiguous = (head.path.has_encoded_slash() && !takes_encoded_slashes)
+        || head.path.other_readings().any(|reading| find(&reading) != target);
+    if ambiguous { Err(Reason::PathAmbiguous) } else { Ok(target) }
+}
+
+fn allowed_methods(policy: &Policy, rules: &[usize]) -> HeaderValue {
+    let methods = rules.iter().flat_map(|&rule| &policy.routes.routes()[rule].methods);
+    let names: Vec<&str> = methods.map(|method| method.as_str()).collect();
+    HeaderValue::try_from(names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// May the request pass by this rule?
+fn forward(
+    policy: &Policy,
+    index: usize,
+    route: &Route,
+    head: &RequestHead<'_>,
+    facts: &impl Facts,
+) -> Result<Decision, Reason> {
+    let grant = |identity, token_header, drop_authorization| {
+        Decision::Forward(Grant { route: index, upstream: route.upstream, identity, token_header, drop_authorization })
+    };
+    if route.auth == Auth::Public {
+        // The app's own business, unless the client sent our token along: the app has no right to that.
+        let is_ours = |name: &HeaderName| {
+            head.headers.get_all(name).iter().any(|field| {
+                let text = field.to_str().unwrap_or_default();
+                text.split([' ', ',', '\t']).any(|part| facts.is_ours(part))
+            })
+        };
+        let token_header =
+            (route.token_header != AUTHORIZATION && is_ours(&route.token_header)).then(|| route.token_header.clone());
+        return Ok(grant(None, token_header, is_ours(&AUTHORIZATION)));
+    }
+
+    let token = bearer(head.headers, &route.token_header)?;
+    let identity = match token {
+        None if route.auth == Auth::Required => return Err(Reason::TokenMissing),
+        None => None,
+        Some(token) => Some(identify(policy, token, facts)?),
+    };
+    if let Some(identity) = &identity {
+        check_rights(route, identity)?;
+    }
+    let own_header = route.token_header != AUTHORIZATION;
+    let keeps = own_header || route.keep_authorization;
+    Ok(grant(identity, own_header.then(|| route.token_header.clone()), !keeps))
+}
+
+/// Whose token is this, and is it good now? The order matters: a session that is known to have ended stays ended however
+/// stale the rest of our knowledge is.
+fn identify(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
+    let identity = verify_now(policy, token, facts)?;
+    if facts.has_ended(&identity.session) {
+        return Err(Reason::SessionEnded);
+    }
+    match (facts.knowledge(&identity.session), policy.when_stale) {
+        (Knowledge::Fresh, _) | (Knowledge::Stale, WhenStale::Allow) => Ok(identity),
+        (Knowledge::Stale, WhenStale::Deny) | (Knowledge::None, _) => Err(Reason::RevocationsStale),
+    }
+}
+
+fn verify_now(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
+    let identity = facts.verify(token)?;
+    match facts.now() < identity.expires_at.plus(policy.skew) {
+        true => Ok(identity),
+        false => Err(Reason::TokenExpired),
+    }
+}
+
+fn check_rights(route: &Route, identity: &Identity) -> Result<(), Reason> {
+    let has_role = |role: &String| identity.roles.iter().any(|own| **own == **role);
+    let has_scope = |scope: &String| identity.scopes.iter().any(|own| **own == **scope);
+    let any = route.roles_any.is_empty() || route.roles_any.iter().any(has_role);
+    let all = route.roles_all.iter().all(has_role);
+    let scopes = route.scopes.iter().all(has_scope);
+    match (any && all, scopes) {
+        (true, true) => Ok(()),
+        (false, _) => Err(Reason::RoleMissing),
+        (true, false) => Err(Reason::ScopeMissing),
+    }
+}
+
+/// May the request reach this endpoint of ours?
+fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &impl Facts) -> Result<Decision, Denial> {
+    if !endpoint.allows(head.method) {
+        let allow = Some(endpoint.allow());
+        return Err(Denial { reason: Reason::MethodNotAllowed, route: None, allow });
+    }
+    if endpoint.changes_state() && !policy.origins.may_change_state(head) {
+        return Err(Denial::new(Reason::CrossSite));
+    }
+    let token = || bearer(head.headers, &ENDPOINT_TOKEN_HEADER);
+    let bearer = match endpoint {
+        Endpoint::Login | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
+        // Ending a session needs no fresh knowledge of endings.
+        Endpoint::Logout => {
+            token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose()
+        }
+        Endpoint::Userinfo => {
+            let token = token().and_then(|token| token.ok_or(Reason::TokenMissing));
+            let identity = token.and_then(|token| identify(policy, token, facts)).map_err(Denial::new)?;
+            Some(Ok(identity))
+        }
+    };
+    Ok(Decision::Serve(Service { endpoint, bearer }))
+}

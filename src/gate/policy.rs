@@ -1,0 +1,61 @@
+//! What the decision is made by: plain data, compiled once from the configuration.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::endpoint::Endpoint;
+use super::identity_headers::{IdentityHeaderNames, IdentityHeaderSpellings};
+use super::origin::Origins;
+use super::route::RouteTable;
+
+/// Where our own endpoints are.
+#[derive(Clone, Debug)]
+pub struct EndpointTable {
+    /// The only host that they are served on; none for all hosts.
+    pub host: Option<String>,
+    /// Their paths.
+    pub paths: Vec<(Endpoint, String)>,
+}
+
+impl EndpointTable {
+    /// The endpoint at a host and a percent-decoded path.
+    pub fn find(&self, host: &str, path: &[u8]) -> Option<Endpoint> {
+        if self.host.as_deref().is_some_and(|own| own != host) {
+            return None;
+        }
+        self.paths.iter().find(|(_, own)| own.as_bytes() == path).map(|(endpoint, _)| *endpoint)
+    }
+}
+
+/// What holds on protected routes when revocations have not been heard of for too long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WhenStale {
+    /// 503.
+    #[default]
+    Deny,
+    /// Known revocations hold, and the rest passes. Before the first load nothing passes all the same.
+    Allow,
+}
+
+/// Everything that [`super::decide`] judges by.
+pub struct Policy {
+    /// The rules.
+    pub routes: RouteTable,
+    /// Our own endpoints. They come before the rules.
+    pub endpoints: EndpointTable,
+    /// Other sites.
+    pub origins: Origins,
+    /// Under which names the upstream is told about the identity.
+    pub identity_headers: IdentityHeaderNames,
+    /// How clients may spell those names.
+    pub identity_spellings: IdentityHeaderSpellings,
+    /// What holds when revocations are stale.
+    pub when_stale: WhenStale,
+    /// How far clocks may be apart.
+    pub skew: Duration,
+}
+
+/// The header in which our own endpoints take an access token.
+pub const ENDPOINT_TOKEN_HEADER: HeaderName = AUTHORIZATION;

@@ -1,0 +1,201 @@
+//! Which rule holds for a host, a path and a method.
+//!
+//! The most specific rule wins, and specificity is explicit: first the host (exact, then the longest wildcard, then
+//! any), then the path (exact, then the longest prefix), then the method (named, then any). There is no falling back to a
+//! less specific host or path when a more specific one matches without the method: that would let `POST /admin` in by
+//! the rule for `/`.
+
+use foldhash::HashMap;
+use http::{HeaderName, Method};
+
+/// Whether a route wants to know who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Auth {
+    /// Everybody; what the client sends in `Authorization` is the app's own business.
+    Public,
+    /// Everybody; a token, when there is one, must be good, and the app learns whose it is.
+    Optional,
+    /// Only who has a good token.
+    Required,
+}
+
+/// Which hosts a route is for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum HostPattern {
+    /// All of them.
+    Any,
+    /// This one.
+    Exact(String),
+    /// Those that end with a dot and this.
+    Below(String),
+}
+
+/// Which paths a route is for.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum PathPattern {
+    /// This one, with or without a slash at its end: backends take both for the same.
+    Exact(String),
+    /// This one and those below it. A prefix ends at a segment: `/public` is not a prefix of `/publicx`. With a slash at
+    /// its end it means only those below.
+    Prefix(String),
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name in metrics and logs.
+    pub name: String,
+    /// Its hosts.
+    pub host: HostPattern,
+    /// Its paths.
+    pub path: PathPattern,
+    /// Its methods; empty for all.
+    pub methods: Vec<Method>,
+    /// Which upstream it leads to: an index that only the composition root can read.
+    pub upstream: usize,
+    /// Who may pass.
+    pub auth: Auth,
+    /// One of these roles is needed, if there are any.
+    pub roles_any: Vec<String>,
+    /// All of these roles are needed.
+    pub roles_all: Vec<String>,
+    /// All of these scopes are needed.
+    pub scopes: Vec<String>,
+    /// The header that carries our token: `Authorization`, or another one so that the app can have that for itself.
+    pub token_header: HeaderName,
+    /// The app gets `Authorization` as the client sent it.
+    pub keep_authorization: bool,
+    /// The path may hold encoded slashes.
+    pub encoded_slashes: bool,
+}
+
+/// Two rules for the same host, path and method.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the routes {first:?} and {second:?} match exactly the same requests")]
+pub struct DuplicateRoute {
+    /// The name of the first.
+    pub first: String,
+    /// The name of the second.
+    pub second: String,
+}
+
+/// What the rules say about a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Match<'t> {
+    /// This rule: an index into [`RouteTable::routes`].
+    Route(usize),
+    /// There are rules for this host and path, for other methods: their indices.
+    OtherMethods(&'t [usize]),
+    /// No rule.
+    None,
+}
+
+/// All rules, compiled. Its cost does not grow with their number.
+pub struct RouteTable {
+    routes: Vec<Route>,
+    exact_hosts: HashMap<String, Paths>,
+    wildcard_hosts: HashMap<String, Paths>,
+    any_host: Paths,
+}
+
+/// The rules of one host. A value lists the rules of one pattern, those that name methods first.
+#[derive(Default)]
+struct Paths {
+    exact: HashMap<Vec<u8>, Vec<usize>>,
+    prefix: HashMap<Vec<u8>, Vec<usize>>,
+    below: HashMap<Vec<u8>, Vec<usize>>,
+}
+
+impl RouteTable {
+    /// Compiles the rules.
+    pub fn new(routes: Vec<Route>) -> Result<RouteTable, DuplicateRoute> {
+        let mut table = RouteTable {
+            routes: Vec::new(),
+            exact_hosts: HashMap::default(),
+            wildcard_hosts: HashMap::default(),
+            any_host: Paths::default(),
+        };
+        for (index, route) in routes.iter().enumerate() {
+            let paths = match &route.host {
+                HostPattern::Any => &mut table.any_host,
+                HostPattern::Exact(name) => table.exact_hosts.entry(name.to_ascii_lowercase()).or_default(),
+                HostPattern::Below(name) => table.wildcard_hosts.entry(name.to_ascii_lowercase()).or_default(),
+            };
+            let same_pattern = paths.rules_of(&route.path);
+            let clash = same_pattern.iter().find(|&&other| overlaps(&routes[other].methods, &route.methods));
+            if let Some(&other) = clash {
+                return Err(DuplicateRoute { first: routes[other].name.clone(), second: route.name.clone() });
+            }
+            match route.methods.is_empty() {
+                true => same_pattern.push(index),
+                false => same_pattern.insert(0, index),
+            }
+        }
+        table.routes = routes;
+        Ok(table)
+    }
+
+    /// The rules, in the order in which they were given.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The rule for a request. `host` is in lower case, without a port; `path` is percent-decoded.
+    pub fn find(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+        let Some(rules) = self.paths_of(host).rules_for(path) else { return Match::None };
+        let takes = |&&index: &&usize| {
+            let methods = &self.routes[index].methods;
+            methods.is_empty() || methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
+        };
+        match rules.iter().find(takes) {
+            Some(&index) => Match::Route(index),
+            None => Match::OtherMethods(rules),
+        }
+    }
+
+    fn paths_of(&self, host: &str) -> &Paths {
+        if let Some(paths) = self.exact_hosts.get(host) {
+            return paths;
+        }
+        if !self.wildcard_hosts.is_empty() {
+            let mut rest = host;
+            while let Some((_, suffix)) = rest.split_once('.') {
+                if let Some(paths) = self.wildcard_hosts.get(suffix) {
+                    return paths;
+                }
+                rest = suffix;
+            }
+        }
+        &self.any_host
+    }
+}
+
+fn overlaps(left: &[Method], right: &[Method]) -> bool {
+    (left.is_empty() && right.is_empty()) || left.iter().any(|method| right.contains(method))
+}
+
+impl Paths {
+    fn rules_of(&mut self, pattern: &PathPattern) -> &mut Vec<usize> {
+        let without_slash = |path: &str| path.strip_suffix('/').unwrap_or(path).as_bytes().to_vec();
+        match pattern {
+            PathPattern::Exact(path) => self.exact.entry(without_slash(path)).or_default(),
+            PathPattern::Prefix(path) if path.ends_with('/') => self.below.entry(without_slash(path)).or_default(),
+            PathPattern::Prefix(path) => self.prefix.entry(path.as_bytes().to_vec()).or_default(),
+        }
+    }
+
+    /// The rules of the most specific pattern that matches: one lookup a segment, from the longest prefix on.
+    fn rules_for(&self, path: &[u8]) -> Option<&[usize]> {
+        let whole = path.strip_suffix(b"/").unwrap_or(path);
+        let exact = self.exact.get(whole);
+        // A prefix is the whole path, or ends before a slash.
+        let whole_prefix = || (!path.ends_with(b"/")).then(|| self.prefix.get(path)).flatten();
+        let shorter = || {
+            let slashes = (0..path.len()).rev().filter(|&place| path[place] == b'/');
+            slashes
+                .map(|place| &path[..place])
+                .find_map(|start| self.below.get(start).or_else(|| self.prefix.get(start)))
+        };
+        exact.or_else(whole_prefix).or_else(shorter).map(Vec::as_slice)
+    }
+}

@@ -1,0 +1,80 @@
+//! Everything that requests are judged and forwarded by, compiled once from the configuration.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use super::facts::Verifier;
+use super::upstream::{Picked, Upstreams};
+use crate::endpoints::Endpoints;
+use crate::gate::{Client, Grant, Policy, client};
+use crate::store::Mirror;
+use crate::telemetry::{Metrics, RouteTable, UpstreamMetrics, UpstreamTable};
+
+/// One configuration, compiled. A request keeps the one that it began with.
+pub struct Compiled {
+    /// What decisions are made by.
+    pub policy: Policy,
+    /// What forwarding needs to know of each route, in the order of the policy's routes.
+    pub routes: Vec<RouteExtras>,
+    /// Our own endpoints.
+    pub endpoints: Endpoints,
+    /// Verified tokens.
+    pub verifier: Verifier,
+    /// Revocations.
+    pub mirror: Arc<Mirror>,
+    /// How old the knowledge of revocations may be.
+    pub max_staleness: Duration,
+    /// The proxies in front of us that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The counters of each route.
+    pub route_metrics: RouteTable,
+    /// Where grants lead.
+    pub upstreams: Arc<Upstreams>,
+    /// What is measured there.
+    pub upstream_metrics: Arc<UpstreamTable>,
+}
+
+/// What forwarding needs to know of a route.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteExtras {
+    /// The upstream sees the client's `Host`.
+    pub preserve_host: bool,
+}
+
+/// Bounds on what a client may send.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of target and fields together.
+    pub header_bytes_max: usize,
+    /// Bytes of a request body that is forwarded; none for no bound.
+    pub body_bytes_max: Option<u64>,
+    /// How long a client may pause within a body.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept, in seconds.
+    pub keep_alive_s: u64,
+}
+
+impl Compiled {
+    /// Who the client is.
+    pub(super) fn client(&self, peer: IpAddr, tls: bool, headers: &HeaderMap) -> Client {
+        client(peer, tls, headers, &self.trusted_proxies)
+    }
+
+    /// Opens the upstream that the grant is for. There is no other way to reach one.
+    pub(super) fn open(&self, grant: &Grant) -> Option<Picked> {
+        self.upstreams.get(grant.upstream()).and_then(|upstream| upstream.pick())
+    }
+
+    /// What is measured of the upstream that the grant is for.
+    pub(super) fn upstream_metrics(&self, grant: &Grant) -> Option<&UpstreamMetrics> {
+        self.upstream_metrics.upstream(grant.upstream())
+    }
+}

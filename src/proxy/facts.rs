@@ -1,0 +1,87 @@
+//! What the decision needs to know of the world, answered from memory: verified tokens and the mirror.
+//!
+//! What must never happen in here: a request waits for a store; a token that does not verify leaves a trace.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quick_cache::sync::Cache;
+
+use crate::gate::{Facts, Identity, Knowledge, Reason};
+use crate::session::SessionId;
+use crate::store::{Freshness, Mirror, UsedMarks};
+use crate::time::Timestamp;
+use crate::token::{AccessPolicy, AccessTokenError, KeySet, verify_access_token};
+
+/// Verifies each access token once.
+///
+/// The cache is keyed by the whole token, so no token can be taken for another, and it belongs to one key set and one
+/// policy: a reload makes a new one. What time and logouts change is judged anew at each request.
+pub struct Verifier {
+    keys: Arc<KeySet>,
+    policy: AccessPolicy,
+    verified: Cache<Box<str>, Arc<Identity>>,
+    used: UsedMarks,
+}
+
+impl Verifier {
+    /// For these keys and this policy, remembering up to `entries` tokens. First sights are told to `used`.
+    pub fn new(keys: Arc<KeySet>, policy: AccessPolicy, entries: usize, used: UsedMarks) -> Verifier {
+        Verifier { keys, policy, verified: Cache::new(entries), used }
+    }
+
+    /// How many tokens are remembered.
+    pub fn entries(&self) -> usize {
+        self.verified.len()
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Reason> {
+        if let Some(identity) = self.verified.get(token) {
+            return Ok(identity);
+        }
+        let claims = verify_access_token(&self.keys, &self.policy, token, now).map_err(|error| match error {
+            AccessTokenError::Malformed => Reason::TokenMalformed,
+            AccessTokenError::Invalid => Reason::TokenInvalid,
+            AccessTokenError::Expired => Reason::TokenExpired,
+        })?;
+        let identity = Arc::new(Identity::from_claims(claims)?);
+        self.verified.insert(token.into(), Arc::clone(&identity));
+        self.used.seen(identity.session, identity.generation);
+        Ok(identity)
+    }
+}
+
+/// The facts of one request.
+pub(super) struct RequestFacts<'a> {
+    pub(super) verifier: &'a Verifier,
+    pub(super) mirror: &'a Mirror,
+    pub(super) max_staleness: Duration,
+    pub(super) now: Timestamp,
+    pub(super) instant: Instant,
+}
+
+impl Facts for RequestFacts<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn verify(&self, token: &str) -> Result<Arc<Identity>, Reason> {
+        self.verifier.verify(token, self.now)
+    }
+
+    fn is_ours(&self, token: &str) -> bool {
+        self.verifier.keys.names_key_of_ours(token)
+    }
+
+    fn has_ended(&self, session: &SessionId) -> bool {
+        self.mirror.revocations.contains(session)
+    }
+
+    fn knowledge(&self, session: &SessionId) -> Knowledge {
+        match self.mirror.freshness(session, self.instant) {
+            Freshness::Age(age) if age <= self.max_staleness => Knowledge::Fresh,
+            Freshness::Age(_) => Knowledge::Stale,
+            Freshness::Unknown => Knowledge::None,
+        }
+    }
+}

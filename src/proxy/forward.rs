@@ -1,0 +1,245 @@
+//! What the upstream sees: the request as it was judged, without what is ours, with who asks.
+//!
+//! It runs in the last hook before the wire, after Pingora has removed what `Connection` names; applied twice, it changes
+//! nothing the second time.
+//!
+//! What must never happen in here: an identity header that is not exactly ours; our cookie or our token goes through.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::header::{COOKIE, FORWARDED, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use pingora::http::RequestHeader;
+
+use crate::gate::{Client, Grant, IdentityHeaderSpellings, Policy};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What one request is forwarded by.
+pub(super) struct Forwarding<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) grant: &'a Grant,
+    pub(super) client: &'a Client,
+    /// The peer of the connection: the last proxy, or the client.
+    pub(super) peer: std::net::IpAddr,
+    pub(super) cookie_name: &'a str,
+    pub(super) request_id: &'a HeaderValue,
+    /// The server's own authority, if the upstream is not to see the client's `Host`.
+    pub(super) host: Option<&'a str>,
+}
+
+impl Forwarding<'_> {
+    /// Makes `request` fit for the upstream. `received` is the head as the client sent it.
+    pub(super) fn apply(&self, request: &mut RequestHeader, received: &RequestHeader) -> pingora::Result<()> {
+        let by_trusted = self.client.by_trusted_proxy;
+        let spellings = &self.policy.identity_spellings;
+        let removed: Vec<HeaderName> =
+            request.headers.keys().filter(|name| self.removes(name, spellings)).cloned().collect();
+        for name in removed {
+            request.remove_header(&name);
+        }
+
+        let names = &self.policy.identity_headers;
+        if let Some(identity) = self.grant.identity() {
+            let values = &identity.headers;
+            set(request, names.subject.as_ref(), Some(&values.subject))?;
+            set(request, names.roles.as_ref(), values.roles.as_ref())?;
+            set(request, names.scopes.as_ref(), values.scopes.as_ref())?;
+            set(request, names.session.as_ref(), Some(&values.session))?;
+        }
+
+        let received_host = received.headers.get(HOST);
+        let chain = by_trusted.then(|| received.headers.get_all(X_FORWARDED_FOR)).map(|fields| join(fields, ", "));
+        let peer = self.peer.to_canonical();
+        match chain.filter(|chain| !chain.is_empty()) {
+            Some(chain) => {
+                let whole = [&chain[..], b", ", peer.to_string().as_bytes()].concat();
+                request.insert_header(X_FORWARDED_FOR, HeaderValue::from_bytes(&whole).map_err(internal)?)?;
+            }
+            None => {
+                request.insert_header(X_FORWARDED_FOR, HeaderValue::try_from(peer.to_string()).map_err(internal)?)?
+            }
+        }
+        request.insert_header(X_FORWARDED_PROTO, self.client.scheme.as_str())?;
+        let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST)).flatten().or(received_host);
+        if let Some(host) = told_host {
+            request.insert_header(X_FORWARDED_HOST, host)?;
+        }
+        request.insert_header(X_REQUEST_ID, self.request_id)?;
+
+        self.pass_cookies(request, received.version)?;
+        if let Some(host) = self.host {
+            request.insert_header(HOST, host)?;
+        }
+        Ok(())
+    }
+
+    fn removes(&self, name: &HeaderName, spellings: &IdentityHeaderSpellings) -> bool {
+        let forwarding = is_forwarding(name);
+        let passed_on = self.client.by_trusted_proxy && forwarding == Forwards::Way;
+        self.grant.drops(name) || spellings.matches(name) || (forwarding != Forwards::Nothing && !passed_on)
+    }
+
+    /// The app's cookies, in one field (RFC 9113 section 8.2.3), without ours.
+    fn pass_cookies(&self, request: &mut RequestHeader, received_version: Version) -> pingora::Result<()> {
+        let mut fields = request.headers.get_all(COOKIE).iter();
+        let (Some(first), second) = (fields.next(), fields.next()) else { return Ok(()) };
+        let is_ours = |field: &HeaderValue| holds_ignoring_case(field.as_bytes(), self.cookie_name.as_bytes());
+        let crumbs = second.is_some() && received_version == Version::HTTP_2;
+        if !crumbs && !is_ours(first) && !second.is_some_and(is_ours) && fields.next().is_none() {
+            return Ok(());
+        }
+        let kept = without_cookie(&request.headers, self.cookie_name);
+        request.remove_header(&COOKIE);
+        if !kept.is_empty() {
+            request.insert_header(COOKIE, HeaderValue::from_bytes(&kept).map_err(internal)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn set(request: &mut RequestHeader, name: Option<&HeaderName>, value: Option<&HeaderValue>) -> pingora::Result<()> {
+    match (name, value) {
+        (Some(name), Some(value)) => request.insert_header(name, value),
+        _ => Ok(()),
+    }
+}
+
+/// What a field says about the way a request came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Forwards {
+    Nothing,
+    /// Its way here: what trusted proxies say of it is passed on.
+    Way,
+    /// Another target or method than the one that was judged: never passed on.
+    Judgement,
+}
+
+/// What judges a request anew behind our back, for apps and gateways that look there.
+const JUDGEMENT: &[&str] = &[
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-rewrite-url",
+    "x-forwarded-uri",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-http-method-override",
+];
+
+/// What tells the way of a request.
+const WAY: &[&str] = &[
+    "x-real-ip",
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-ssl",
+    "x-forwarded-scheme",
+    "x-forwarded-by",
+    "x-cluster-client-ip",
+];
+
+/// Recognises those fields, `_` taken for `-` as CGI-like gateways do. A field spelled with `_` is never passed on.
+fn is_forwarding(name: &HeaderName) -> Forwards {
+    let bytes = name.as_str().as_bytes();
+    let is = |known: &&str| {
+        known.len() == bytes.len()
+            && known.bytes().zip(bytes).all(|(known, &byte)| known == if byte == b'_' { b'-' } else { byte })
+    };
+    if *name == FORWARDED {
+        Forwards::Way
+    } else if bytes.first() != Some(&b'x') {
+        Forwards::Nothing
+    } else if JUDGEMENT.iter().any(|known| is(known)) {
+        Forwards::Judgement
+    } else if WAY.iter().any(|known| is(known)) {
+        if bytes.contains(&b'_') { Forwards::Judgement } else { Forwards::Way }
+    } else {
+        Forwards::Nothing
+    }
+}
+
+fn join<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>, separator: &str) -> Vec<u8> {
+    let fields: Vec<&[u8]> = fields.into_iter().map(HeaderValue::as_bytes).collect();
+    fields.join(separator.as_bytes())
+}
+
+/// All cookies but ours, whatever the case of its name.
+fn without_cookie(headers: &HeaderMap, cookie_name: &str) -> Vec<u8> {
+    let fields = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    let kept: Vec<&[u8]> = fields
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| {
+            let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+            !name.trim_ascii().eq_ignore_ascii_case(cookie_name.as_bytes())
+        })
+        .collect();
+    kept.join(&b"; "[..])
+}
+
+fn holds_ignoring_case(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
+}
+
+fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Box<pingora::Error> {
+    pingora::Error::because(pingora::ErrorType::InternalError, "while a header for the upstream was made", error)
+}
+
+/// Names requests: unique within and between processes, and nothing more.
+pub(super) struct RequestIds {
+    process: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(super) fn new(process: u64) -> RequestIds {
+        RequestIds { process, next: AtomicU64::new(1) }
+    }
+
+    /// The id that a trusted proxy gave, or a new one.
+    pub(super) fn id_for(&self, client: &Client, headers: &HeaderMap) -> HeaderValue {
+        let plain = |id: &&HeaderValue| {
+            let id = id.as_bytes();
+            !id.is_empty() && id.len() <= 128 && id.iter().all(u8::is_ascii_graphic)
+        };
+        match headers.get(X_REQUEST_ID).filter(|_| client.by_trusted_proxy).filter(plain) {
+            Some(id) => id.clone(),
+            None => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let id = format!("{:016x}{number:016x}", self.process);
+                HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_cookie_never_passes_and_the_others_do() {
+        for (fields, kept) in [
+            (&["a=1; __Host-refresh=secret; b=2"][..], "a=1; b=2"),
+            (&["__Host-refresh=secret"], ""),
+            (&["__HOST-REFRESH=secret; a=1"], "a=1"),
+            (&["a=1", "__Host-refresh =secret", "b=2"], "a=1; b=2"),
+            (&["x__Host-refresh=kept"], "x__Host-refresh=kept"),
+            (&["a=__Host-refresh"], "a=__Host-refresh"),
+        ] {
+            let mut headers = HeaderMap::new();
+            fields.iter().for_each(|field| {
+                headers.append(COOKIE, HeaderValue::from_static(field));
+            });
+            assert_eq!(String::from_utf8(without_cookie(&headers, "__Host-refresh")).unwrap(), kept, "{fields:?}");
+        }
+    }
+}

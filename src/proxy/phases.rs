@@ -1,0 +1,355 @@
+//! Pingora's hooks: a request is read, decided on, and carried out.
+//!
+//! What must never happen in here: a hook that decides something itself.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use tracing::warn;
+
+use super::body;
+use super::compiled::Compiled;
+use super::edge::{Reused, head_read};
+use super::facts::RequestFacts;
+use super::forward::{Forwarding, RequestIds};
+use super::respond::{self, CorsAnswer};
+use super::shutdown::{Flying, InFlight};
+use super::upstream::Picked;
+use super::wire::{check_wire, read_head};
+use crate::endpoints::{LOGIN_BODY_BYTES_MAX, Request};
+use crate::gate::{Client, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
+use crate::time::Timestamp;
+
+/// The hooks.
+pub(super) struct Phases {
+    compiled: Arc<Compiled>,
+    in_flight: InFlight,
+    request_ids: RequestIds,
+}
+
+/// What is known of one request.
+pub(super) struct Context {
+    began: Instant,
+    peer: IpAddr,
+    client: Client,
+    route: Option<usize>,
+    grant: Option<Grant>,
+    picked: Option<Picked>,
+    asked_upstream: Option<Instant>,
+    request_id: Option<HeaderValue>,
+    cors: Option<CorsAnswer>,
+    body_bytes: u64,
+    /// Why it fails, if a hook knows better than Pingora's error.
+    failure: Option<Reason>,
+    _flying: Flying,
+}
+
+/// A stream that says nothing for this long is dead, whatever it carries.
+const STREAM_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Phases {
+    pub(super) fn new(compiled: Arc<Compiled>, in_flight: InFlight, process: u64) -> Phases {
+        Phases { compiled, in_flight, request_ids: RequestIds::new(process) }
+    }
+
+    /// Reads the head and decides. A target in absolute-form is put into origin-form first: that is what is judged and
+    /// what is forwarded.
+    fn decide(&self, session: &mut Session, context: &mut Context) -> Decision {
+        let refuse = |reason| Decision::Refuse(Denial::new(reason));
+        if let Err(reason) = check_wire(session, self.compiled.limits.header_bytes_max) {
+            return refuse(reason);
+        }
+        let header = session.req_header();
+        let head = match read_head(header, context.client.scheme) {
+            Ok(head) => head,
+            Err(reason) => return refuse(reason),
+        };
+        context.cors = self.compiled.policy.origins.answer(&header.headers);
+        let facts = RequestFacts {
+            verifier: &self.compiled.verifier,
+            mirror: &self.compiled.mirror,
+            max_staleness: self.compiled.max_staleness,
+            now: Timestamp::now(),
+            instant: context.began,
+        };
+        let decision = decide(&self.compiled.policy, &head, &facts);
+        if head.target.len() != header.raw_path().len() {
+            let target = head.target.to_vec();
+            if session.req_header_mut().set_raw_path(&target).is_err() {
+                return refuse(Reason::PathAmbiguous);
+            }
+        }
+        decision
+    }
+
+    async fn serve(&self, session: &mut Session, context: &Context, service: Service) -> Reply {
+        let bytes_max = if service.endpoint.changes_state() { LOGIN_BODY_BYTES_MAX } else { 0 };
+        let body = match body::read(session, bytes_max).await {
+            Ok(body) => body,
+            Err(reason) => return Reply::refusal(reason),
+        };
+        let (identity, bearer_refused) = match &service.bearer {
+            Some(Ok(identity)) => (Some(&**identity), None),
+            Some(Err(reason)) => (None, Some(*reason)),
+            None => (None, None),
+        };
+        let headers = &session.req_header().headers;
+        let request = Request { headers, body, address: context.client.address, identity, bearer_refused };
+        self.compiled.endpoints.serve(service.endpoint, request).await
+    }
+
+    fn count(&self, context: &Context, decision: &Decision) {
+        let counters = self.compiled.route_metrics.route(context.route);
+        match decision {
+            Decision::Forward(_) => counters.allowed(),
+            Decision::Serve(_) | Decision::Preflight => counters.served(),
+            Decision::Refuse(denial) => counters.refused(denial.reason),
+        }
+        self.compiled.metrics.decided(context.began.elapsed());
+    }
+
+    /// Lets streams live: timers that are meant for requests do not cut them.
+    fn is_stream(header: &RequestHeader, is_upgrade: bool) -> bool {
+        let starts_with = |name, start: &str| {
+            let field: Option<&HeaderValue> = header.headers.get(name);
+            field.is_some_and(|field| field.as_bytes().starts_with(start.as_bytes()))
+        };
+        is_upgrade || starts_with(ACCEPT, "text/event-stream") || starts_with(CONTENT_TYPE, "application/grpc")
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Phases {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Context {
+            began: Instant::now(),
+            peer: nobody,
+            client: Client { address: nobody, scheme: Scheme::Http, by_trusted_proxy: false },
+            route: None,
+            grant: None,
+            picked: None,
+            asked_upstream: None,
+            request_id: None,
+            cors: None,
+            body_bytes: 0,
+            failure: None,
+            _flying: self.in_flight.begin(),
+        }
+    }
+
+    /// No modules: we neither compress nor decompress.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+        head_read();
+        let limits = &self.compiled.limits;
+        session.set_keepalive(Some(limits.keep_alive_s));
+        session.set_read_timeout(Some(limits.body_timeout));
+        context.peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip())).unwrap_or(context.peer);
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        context.client = self.compiled.client(context.peer, tls, &session.req_header().headers);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let decision = self.decide(session, context);
+        context.route = match &decision {
+            Decision::Forward(grant) => Some(grant.route()),
+            Decision::Refuse(denial) => denial.route,
+            Decision::Serve(_) | Decision::Preflight => None,
+        };
+        self.count(context, &decision);
+        let reply = match decision {
+            Decision::Forward(grant) => {
+                let announced = session.req_header().headers.get(CONTENT_LENGTH);
+                let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+                let body_bytes_max = self.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
+                if announced.is_none_or(|length| length <= body_bytes_max) {
+                    if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
+                        session.set_read_timeout(Some(STREAM_IDLE));
+                    }
+                    context.request_id = Some(self.request_ids.id_for(&context.client, &session.req_header().headers));
+                    context.grant = Some(grant);
+                    return Ok(false);
+                }
+                Reply::refusal(Reason::BodyTooLarge)
+            }
+            Decision::Serve(service) => self.serve(session, context, service).await,
+            Decision::Preflight => self.compiled.policy.origins.preflight(&session.req_header().headers),
+            Decision::Refuse(denial) => denial.reply(),
+        };
+        if matches!(reply.reason, Some(Reason::HeadMalformed | Reason::HeadTooLarge | Reason::RequestTimeout)) {
+            // Where the next request would begin is not certain.
+            session.set_keepalive(None);
+        }
+        respond::write(session, &reply, context.cors.as_ref()).await?;
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let Some(grant) = &context.grant else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a grant asked for an upstream");
+        };
+        let Some(picked) = self.compiled.open(grant) else {
+            context.failure = Some(Reason::UpstreamUnavailable);
+            return Error::e_explain(ErrorType::ConnectError, "no server of the upstream is up")
+                .map_err(|e: Box<Error>| e.into_up());
+        };
+        let mut peer = Box::new(HttpPeer::clone(&picked));
+        if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
+            peer.options.read_timeout = Some(STREAM_IDLE);
+        }
+        context.picked = Some(picked);
+        context.asked_upstream = Some(Instant::now());
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let (Some(grant), Some(picked), Some(request_id)) = (&context.grant, &context.picked, &context.request_id)
+        else {
+            return Error::e_explain(ErrorType::InternalError, "a request without a grant reached the last hook");
+        };
+        let preserves_host = self.compiled.routes.get(grant.route()).is_none_or(|route| route.preserve_host);
+        let forwarding = Forwarding {
+            policy: &self.compiled.policy,
+            grant,
+            client: &context.client,
+            peer: context.peer,
+            cookie_name: &self.compiled.endpoints.cookie.name,
+            request_id,
+            host: (!preserves_host).then(|| picked.authority()),
+        };
+        forwarding.apply(request, session.req_header())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        // No await in here: it could delay an upgraded connection's data (Pingora issue 946).
+        if let (Some(bytes_max), Some(chunk)) = (self.compiled.limits.body_bytes_max, body.as_ref()) {
+            context.body_bytes += chunk.len() as u64;
+            if context.body_bytes > bytes_max {
+                context.failure = Some(Reason::BodyTooLarge);
+                return Error::e_explain(
+                    ErrorType::HTTPStatus(413),
+                    "the request body is larger than limits.body_size",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let (Some(grant), Some(asked)) = (&context.grant, context.asked_upstream.take()) {
+            if let Some(metrics) = self.compiled.upstream_metrics(grant) {
+                metrics.responded(asked.elapsed());
+            }
+        }
+        let decides_cors = self.compiled.policy.origins.decides_cors();
+        respond::clean(response, &self.compiled.endpoints.cookie.name, decides_cors, context.cors.as_ref())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(picked) = context.picked.take() {
+            picked.connect_failed();
+        }
+        // Nothing has been sent, so even a POST may try another server.
+        error.set_retry(true);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        let Some(reason) = context.failure.or_else(|| reason_of(error)) else {
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        };
+        if session.response_written().is_none() {
+            session.set_keepalive(None);
+            let reply = Reply::refusal(reason);
+            if let Err(error) = respond::write(session, &reply, context.cors.as_ref()).await {
+                tracing::debug!(%error, "the client left before its answer");
+            }
+        }
+        FailToProxy { error_code: reason.status().as_u16(), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let status: Option<StatusCode> = session.response_written().map(|response| response.status);
+        self.compiled.route_metrics.route(context.route).ended(status);
+        if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
+            let route = context.route.and_then(|route| self.compiled.policy.routes.routes().get(route));
+            let route = route.map_or("", |route| route.name.as_str());
+            warn!(route, %error, "a request failed");
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        // Pingora's own line; ours is in `logging`.
+        true
+    }
+
+    fn request_summary(&self, session: &Session, _context: &Context) -> String {
+        // Not the query: it may carry secrets.
+        session.req_header().method.to_string()
+    }
+
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        _context: &Context,
+    ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
+        Some(Box::new(Reused))
+    }
+}
+
+/// What a failure is called toward the client. None if there is no client any more.
+fn reason_of(error: &Error) -> Option<Reason> {
+    let timed_out = matches!(
+        error.etype(),
+        ErrorType::ConnectTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::TLSHandshakeTimedout
+    );
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, _) if timed_out => Some(Reason::UpstreamTimeout),
+        (ErrorSource::Upstream, _) => Some(Reason::UpstreamFailed),
+        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Reason::RequestTimeout),
+        (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,
+        (ErrorSource::Downstream, ErrorType::WriteTimedout) => None,
+        (ErrorSource::Downstream, _) => Some(Reason::HeadMalformed),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Reason::Internal),
+    }
+}

@@ -1,0 +1,126 @@
+//! Writing an answer of ours, so that the connection lives on.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::date::get_cached_date;
+use pingora::proxy::Session;
+
+use crate::gate::{CORS_HEADERS, Reply};
+
+/// How long we go on reading a body that nobody wants, so that the client can read our answer first.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The fields that let a script of another origin read an answer.
+pub(super) type CorsAnswer = [(HeaderName, HeaderValue); 4];
+
+/// Writes `reply`. The connection can be used again, unless the request was read only in part and does not end soon.
+pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&CorsAnswer>) -> pingora::Result<()> {
+    let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
+    for (name, value) in reply.headers.iter().chain(cors.into_iter().flatten()) {
+        head.append_header(title_case(name), value)?;
+    }
+    head.insert_header(DATE, get_cached_date())?;
+    if reply.status != StatusCode::NO_CONTENT {
+        head.insert_header(CONTENT_LENGTH, reply.body.len())?;
+    }
+    session.set_total_drain_timeout(Some(DRAIN));
+    let without_body = reply.body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), without_body).await?;
+    if !without_body {
+        session.write_response_body(Some(reply.body.clone()), true).await?;
+    }
+    Ok(())
+}
+
+/// The name as people write it, for HTTP/1; HTTP/2 has lower case only.
+fn title_case(name: &HeaderName) -> String {
+    if *name == WWW_AUTHENTICATE {
+        return "WWW-Authenticate".to_owned();
+    }
+    let mut name = name.as_str().to_owned();
+    let starts: Vec<usize> = [0].into_iter().chain(name.match_indices('-').map(|(dash, _)| dash + 1)).collect();
+    for start in starts {
+        if let Some(letter) = name.get_mut(start..=start) {
+            letter.make_ascii_uppercase();
+        }
+    }
+    name
+}
+
+/// Makes an upstream's answer fit to pass: it sets no cookie of ours, and says nothing about CORS once that is ours to say.
+pub(super) fn clean(
+    response: &mut ResponseHeader,
+    cookie_name: &str,
+    decides_cors: bool,
+    cors: Option<&CorsAnswer>,
+) -> pingora::Result<()> {
+    if sets_cookie(&response.headers, cookie_name) {
+        let kept: Vec<HeaderValue> = response
+            .headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter(|field| !names_cookie(field, cookie_name))
+            .cloned()
+            .collect();
+        response.remove_header(&SET_COOKIE);
+        for field in kept {
+            response.append_header(SET_COOKIE, field)?;
+        }
+    }
+    if decides_cors {
+        for name in CORS_HEADERS {
+            response.remove_header(&name);
+        }
+        for (name, value) in cors.into_iter().flatten() {
+            if *name == VARY {
+                response.append_header(name, value)?;
+            } else {
+                response.insert_header(name, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sets_cookie(headers: &HeaderMap, cookie_name: &str) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|field| names_cookie(field, cookie_name))
+}
+
+/// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name?
+fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
+    let name = field.as_bytes().split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(cookie_name.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_cannot_set_our_cookie() {
+        for (field, ours) in [
+            ("__Host-refresh=x; Path=/", true),
+            ("__host-REFRESH = x", true),
+            ("__Host-refresh", true),
+            ("session=__Host-refresh=x", false),
+            ("x__Host-refresh=x", false),
+        ] {
+            let field = HeaderValue::from_static(field);
+            assert_eq!(names_cookie(&field, "__Host-refresh"), ours, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_apps_own_cookies_pass() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for field in ["a=1", "__Host-refresh=stolen", "b=2"] {
+            response.append_header(SET_COOKIE, field).unwrap();
+        }
+        clean(&mut response, "__Host-refresh", false, None).unwrap();
+        let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(left, ["a=1", "b=2"]);
+    }
+}

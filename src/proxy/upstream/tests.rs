@@ -1,0 +1,141 @@
+//! Upstreams against real sockets.
+
+mod health;
+mod peers;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::*;
+
+/// An upstream named `app` with these servers over plain HTTP, and limits that no test runs into.
+fn spec(servers: &[(&str, u16)]) -> UpstreamSpec {
+    let server = |(host, port): &(&str, u16)| ServerSpec { host: (*host).to_owned(), port: *port, tls: false };
+    UpstreamSpec {
+        name: "app".to_owned(),
+        servers: servers.iter().map(server).collect(),
+        balance: Balance::RoundRobin,
+        health_check: None,
+        connect_timeout: Duration::from_secs(5),
+        read_timeout: None,
+        write_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(60),
+        server_name: None,
+        ca_file: None,
+        http2: false,
+    }
+}
+
+fn upstream(spec: UpstreamSpec) -> Arc<Upstream> {
+    Arc::new(Upstream::new(spec).unwrap())
+}
+
+const THREE: &[(&str, u16)] = &[("10.0.0.1", 80), ("10.0.0.2", 80), ("::1", 80)];
+
+fn address(picked: &Picked) -> SocketAddr {
+    picked.endpoint.address
+}
+
+/// How often each address is picked in this many turns.
+fn picks(upstream: &Arc<Upstream>, turns: usize) -> BTreeMap<String, usize> {
+    let mut picks = BTreeMap::new();
+    for _ in 0..turns {
+        *picks.entry(address(&upstream.pick().unwrap()).to_string()).or_default() += 1;
+    }
+    picks
+}
+
+#[test]
+fn servers_take_turns() {
+    let upstream = upstream(spec(THREE));
+    let order: Vec<_> = (0..6).map(|_| address(&upstream.pick().unwrap()).to_string()).collect();
+    assert_eq!(order[..3], ["10.0.0.1:80", "10.0.0.2:80", "[::1]:80"]);
+    assert_eq!(order[..3], order[3..]);
+}
+
+#[test]
+fn the_least_busy_server_is_next() {
+    let upstream = upstream(UpstreamSpec { balance: Balance::LeastBusy, ..spec(THREE) });
+    let mut held: Vec<_> = (0..6).map(|_| upstream.pick().unwrap()).collect();
+    for place in 0..3 {
+        let at = upstream.endpoints.load()[place].address;
+        assert_eq!(held.iter().filter(|picked| address(picked) == at).count(), 2, "{at}");
+    }
+    let freed = address(&held.remove(4));
+    for _ in 0..5 {
+        assert_eq!(address(&upstream.pick().unwrap()), freed);
+    }
+    drop(held);
+    assert_eq!(picks(&upstream, 30).values().collect::<Vec<_>>(), [&10, &10, &10]);
+}
+
+#[test]
+fn a_server_that_takes_no_connections_is_passed_over_and_shared_out_evenly() {
+    let upstream = upstream(spec(THREE));
+    upstream.pick().unwrap().connect_failed();
+    let counts = picks(&upstream, 30);
+    assert_eq!(counts, BTreeMap::from([("10.0.0.2:80".to_owned(), 15), ("[::1]:80".to_owned(), 15)]));
+}
+
+#[test]
+fn when_none_takes_connections_all_are_tried_still() {
+    let upstream = upstream(spec(&THREE[..2]));
+    (0..2).for_each(|_| upstream.pick().unwrap().connect_failed());
+    assert_eq!(picks(&upstream, 4).len(), 2);
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_beside_the_requests() {
+    let upstream = upstream(spec(&[("localhost", 8080)]));
+    assert!(upstream.pick().is_none());
+    upstream.resolve().await;
+    let address = address(&upstream.pick().unwrap());
+    assert!(address.ip().is_loopback() && address.port() == 8080, "{address}");
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_no_more_keeps_its_addresses_and_what_is_known_of_them() {
+    let upstream = upstream(spec(&[("portcullis.invalid", 80)]));
+    upstream.resolve().await;
+    assert!(upstream.pick().is_none());
+    let last_good: Vec<(usize, SocketAddr)> =
+        vec![(0, "10.0.0.1:80".parse().unwrap()), (0, "10.0.0.2:80".parse().unwrap())];
+    upstream.use_addresses(&last_good);
+    upstream.pick().unwrap().connect_failed();
+    upstream.resolve().await;
+    assert_eq!(picks(&upstream, 2), BTreeMap::from([("10.0.0.2:80".to_owned(), 2)]));
+    assert_eq!(upstream.endpoints.load().len(), 2);
+}
+
+#[test]
+fn labels_are_the_servers_as_configured() {
+    let upstream = upstream(spec(&[("app.internal", 8080), ("[::1]", 80)]));
+    assert_eq!(upstream.servers().collect::<Vec<_>>(), ["http://app.internal:8080", "http://[::1]:80"]);
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let said = |spec: UpstreamSpec| Upstream::new(spec).err().map(|error| error.to_string()).unwrap_or_default();
+    let tls = |host: &str| ServerSpec { host: host.to_owned(), port: 443, tls: true };
+    let plain = spec(&[("10.0.0.1", 80)]);
+    assert!(said(spec(&[])).contains("`app` has no servers"));
+    assert!(said(spec(&[("", 80)])).contains("has no host"));
+    assert!(said(spec(&[("[]", 80)])).contains("has no host"));
+    for name in ["", "a b", "*"] {
+        let spec = UpstreamSpec { servers: vec![tls("10.0.0.1")], server_name: Some(name.to_owned()), ..plain.clone() };
+        assert!(said(spec).contains("cannot be the name in a certificate"), "{name:?}");
+    }
+    let unused = UpstreamSpec { server_name: Some("app.internal".to_owned()), ..plain.clone() };
+    assert!(said(unused).contains("none of its servers is `https`"));
+    let missing = UpstreamSpec { servers: vec![tls("a")], ca_file: Some("/missing.pem".into()), ..plain.clone() };
+    assert!(said(missing).contains("/missing.pem: it cannot be read"));
+    let check = |path: &str, seconds| {
+        let (path, time) = (Some(path.to_owned()), Duration::from_secs(seconds));
+        UpstreamSpec { health_check: Some(HealthCheckSpec { path, interval: time, timeout: time }), ..plain.clone() }
+    };
+    assert!(said(check("ping", 1)).contains("such as `/healthz`"));
+    assert!(said(check("/a b", 1)).contains("such as `/healthz`"));
+    assert!(said(check("/ping", 0)).contains("longer than 0"));
+    assert_eq!(said(check("/ping", 1)), "");
+}

@@ -1,0 +1,76 @@
+//! All upstreams of a configuration, watched by one service.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::connectors::http::Connector;
+use pingora::server::ShutdownWatch;
+use pingora::services::ServiceReadyNotifier;
+use pingora::services::background::BackgroundService;
+use tokio::task::JoinSet;
+
+use super::{Upstream, UpstreamError, UpstreamSpec};
+
+/// Is told, by the numbers of an upstream and of its server, whether the server can be reached.
+type Report = dyn Fn(usize, usize, bool) + Send + Sync;
+
+/// The upstreams, found by their numbers. Run it as a background service; it is ready when names have been resolved.
+pub struct Upstreams {
+    upstreams: Box<[Arc<Upstream>]>,
+    report: Arc<Report>,
+}
+
+impl Upstreams {
+    /// Makes the upstreams. `report` is called every few seconds for each server.
+    pub fn new(
+        specs: impl IntoIterator<Item = UpstreamSpec>,
+        report: impl Fn(usize, usize, bool) + Send + Sync + 'static,
+    ) -> Result<Upstreams, UpstreamError> {
+        let upstreams = specs.into_iter().map(|spec| Upstream::new(spec).map(Arc::new));
+        Ok(Upstreams { upstreams: upstreams.collect::<Result<_, _>>()?, report: Arc::new(report) })
+    }
+
+    /// The upstream with this number in the list that they were made from.
+    pub fn get(&self, number: usize) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(number)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.iter()
+    }
+
+    /// Resolves the names of all servers once, in a few seconds at most.
+    pub async fn resolve(&self) {
+        let mut resolving = JoinSet::new();
+        for upstream in self.iter() {
+            let upstream = Arc::clone(upstream);
+            resolving.spawn(async move { upstream.resolve().await });
+        }
+        while resolving.join_next().await.is_some() {}
+    }
+
+    /// Resolves names and checks servers until the process ends.
+    pub async fn run(&self, mut shutdown: ShutdownWatch) {
+        // It reads the system's certificates, so it is made only if somebody needs it.
+        let connector = self.iter().any(|upstream| upstream.checks_http()).then(|| Arc::new(Connector::new(None)));
+        let mut watching = JoinSet::new();
+        for (number, upstream) in self.iter().cloned().enumerate() {
+            let (report, connector) = (Arc::clone(&self.report), connector.clone());
+            watching.spawn(async move {
+                upstream.watch(connector, move |server, up| report(number, server, up)).await;
+            });
+        }
+        // An error means that nobody is left who could ask for the end.
+        let _ = shutdown.wait_for(|ending| *ending).await;
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Upstreams {
+    async fn start_with_ready_notifier(&self, shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        self.resolve().await;
+        ready.notify_ready();
+        self.run(shutdown).await;
+    }
+}

@@ -1,0 +1,208 @@
+//! The configuration, as text and choices, to what requests are judged and forwarded by.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::AUTHORIZATION;
+
+use super::error::StartError;
+use super::state::{State, open_upstreams};
+use crate::config::{self, Config};
+use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
+use crate::gate::{
+    Auth, Cors, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames, IdentityHeaderSpellings, Origins,
+    PathPattern, Policy, Route, RouteTable, WhenStale,
+};
+use crate::login::{self, LoginLimits};
+use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec};
+use crate::proxy::{Compiled, Limits, RouteExtras, Verifier};
+use crate::session::{LateRetry, RotationPolicy};
+use crate::store::{UsedMarks, UsedMarksWriter};
+use crate::time::Timestamp;
+use crate::token::AccessPolicy;
+
+/// How many verified tokens are remembered.
+const VERIFIED_TOKENS: usize = 50_000;
+
+pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedMarksWriter), StartError> {
+    let access = AccessPolicy {
+        issuer: config.issuer.clone(),
+        audience: config.access_token.audience.clone(),
+        lifetime: config.access_token.lifetime,
+        skew: config.access_token.skew,
+    };
+    let (used, used_writer) = UsedMarks::new();
+    let (upstreams, upstream_metrics) = open_upstreams(config, &state.metrics)?;
+    let policy = policy(config)?;
+    let names: Vec<&str> = policy.routes.routes().iter().map(|route| route.name.as_str()).collect();
+    let compiled = Compiled {
+        routes: config.routes.iter().map(|route| RouteExtras { preserve_host: route.preserve_host }).collect(),
+        endpoints: Endpoints {
+            keys: Arc::clone(&state.keys),
+            access: access.clone(),
+            rotation: rotation(&config.rotation),
+            session_lifetime: config.session.lifetime,
+            sessions: Arc::clone(&state.sessions),
+            login: login::users_file(&config.users.file, login_limits(&config.login))?,
+            cookie: cookie(&config.cookie),
+            events: Arc::clone(&state.metrics) as Arc<dyn Events>,
+            clock: Arc::new(Timestamp::now),
+        },
+        verifier: Verifier::new(Arc::clone(&state.keys), access, VERIFIED_TOKENS, used),
+        mirror: Arc::clone(&state.mirror),
+        max_staleness: config.revocation.max_staleness,
+        trusted_proxies: config.trusted_proxies.clone(),
+        limits: Limits {
+            header_bytes_max: config.limits.header_size_bytes,
+            body_bytes_max: config.limits.body_size_bytes,
+            body_timeout: config.limits.body_timeout,
+            keep_alive_s: config.limits.keep_alive.as_secs(),
+        },
+        metrics: Arc::clone(&state.metrics),
+        route_metrics: state.metrics.routes(&names)?,
+        upstreams,
+        upstream_metrics,
+        policy,
+    };
+    Ok((compiled, used_writer))
+}
+
+/// The rules of the configuration, as decisions are made by them.
+pub fn policy(config: &Config) -> Result<Policy, StartError> {
+    let endpoints = &config.endpoints;
+    let identity = &config.identity_headers;
+    let identity_headers = IdentityHeaderNames {
+        subject: identity.subject.clone(),
+        roles: identity.roles.clone(),
+        scopes: identity.scopes.clone(),
+        session: identity.session.clone(),
+    };
+    Ok(Policy {
+        routes: RouteTable::new(config.routes.iter().map(|rule| route(config, rule)).collect())?,
+        endpoints: EndpointTable {
+            host: endpoints.host.clone(),
+            paths: vec![
+                (Endpoint::Login, endpoints.login.clone()),
+                (Endpoint::Refresh, endpoints.refresh.clone()),
+                (Endpoint::Logout, endpoints.logout.clone()),
+                (Endpoint::LogoutAll, endpoints.logout_all.clone()),
+                (Endpoint::Userinfo, endpoints.userinfo.clone()),
+                (Endpoint::Jwks, endpoints.jwks.clone()),
+            ],
+        },
+        origins: Origins {
+            own: config.origins.iter().map(ToString::to_string).collect(),
+            cors: config.cors.as_ref().map(cors).transpose()?,
+        },
+        identity_spellings: IdentityHeaderSpellings::new(&identity_headers),
+        identity_headers,
+        when_stale: match config.revocation.when_stale {
+            config::WhenStale::Deny => WhenStale::Deny,
+            config::WhenStale::Allow => WhenStale::Allow,
+        },
+        skew: config.access_token.skew,
+    })
+}
+
+fn route(config: &Config, rule: &config::Route) -> Route {
+    Route {
+        name: rule.name.clone(),
+        host: match &rule.host {
+            None => HostPattern::Any,
+            Some(config::HostPattern::Exact(name)) => HostPattern::Exact(name.clone()),
+            Some(config::HostPattern::Suffix(suffix)) => HostPattern::Below(suffix.trim_start_matches('.').to_owned()),
+        },
+        path: match &rule.path {
+            config::PathPattern::Exact(path) => PathPattern::Exact(path.clone()),
+            config::PathPattern::Prefix(prefix) => PathPattern::Prefix(prefix.clone()),
+        },
+        methods: rule.methods.clone().unwrap_or_default(),
+        // Checked by the configuration: every name is there. None would be refused, as no upstream has this number.
+        upstream: config.upstreams.iter().position(|upstream| upstream.name == rule.upstream).unwrap_or(usize::MAX),
+        auth: match rule.auth {
+            config::Auth::Public => Auth::Public,
+            config::Auth::Optional => Auth::Optional,
+            config::Auth::Required => Auth::Required,
+        },
+        roles_any: rule.roles_any.clone(),
+        roles_all: rule.roles_all.clone(),
+        scopes: rule.scopes_all.clone(),
+        token_header: rule.token_header.clone().unwrap_or(AUTHORIZATION),
+        keep_authorization: rule.keep_authorization,
+        encoded_slashes: rule.encoded_slashes,
+    }
+}
+
+fn cors(cors: &config::Cors) -> Result<Cors, StartError> {
+    let methods: Vec<&str> = cors.allow_methods.iter().map(http::Method::as_str).collect();
+    let headers: Vec<&str> = cors.allow_headers.iter().map(http::HeaderName::as_str).collect();
+    let value =
+        |key, text: String| HeaderValue::try_from(&text).map_err(|_| StartError::HeaderValue { key, value: text });
+    Ok(Cors {
+        allow_origins: cors.allow_origins.iter().map(ToString::to_string).collect(),
+        allow_methods: value("cors.allow_methods", methods.join(", "))?,
+        allow_headers: value("cors.allow_headers", headers.join(", "))?,
+        max_age_s: u32::try_from(cors.max_age.as_secs()).unwrap_or(u32::MAX),
+    })
+}
+
+fn cookie(cookie: &config::Cookie) -> CookieShape {
+    CookieShape {
+        name: cookie.name.as_str().into(),
+        secure: cookie.secure,
+        same_site: match cookie.same_site {
+            config::SameSite::Strict => SameSite::Strict,
+            config::SameSite::Lax => SameSite::Lax,
+            config::SameSite::None => SameSite::None,
+        },
+    }
+}
+
+fn rotation(rotation: &config::Rotation) -> RotationPolicy {
+    RotationPolicy {
+        grace: rotation.grace,
+        late_retry: match rotation.late_retry {
+            config::LateRetry::SameClient => LateRetry::SameClient,
+            config::LateRetry::Any => LateRetry::Any,
+            config::LateRetry::Off => LateRetry::Off,
+        },
+    }
+}
+
+fn login_limits(login: &config::Login) -> LoginLimits {
+    let mut limits = LoginLimits { concurrent_hashes: login.concurrent_hashes, ..LoginLimits::default() };
+    let throttle = &mut limits.throttle;
+    throttle.per_address.attempts = login.attempts_per_address;
+    throttle.per_address.refill = login.window / login.attempts_per_address.max(1);
+    throttle.per_account_and_address.attempts = login.attempts_per_account;
+    throttle.per_account_and_address.refill = login.window / login.attempts_per_account.max(1);
+    limits
+}
+
+pub(super) fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
+    let tls = upstream.tls.as_ref();
+    UpstreamSpec {
+        name: upstream.name.clone(),
+        servers: upstream
+            .servers
+            .iter()
+            .map(|server| ServerSpec { host: server.host.clone(), port: server.port, tls: server.tls })
+            .collect(),
+        balance: match upstream.balance {
+            config::Balance::RoundRobin => Balance::RoundRobin,
+            config::Balance::LeastBusy => Balance::LeastBusy,
+        },
+        health_check: upstream.health_check.as_ref().map(|check| HealthCheckSpec {
+            path: Some(check.path.clone()),
+            interval: check.interval,
+            timeout: check.timeout,
+        }),
+        connect_timeout: upstream.connect_timeout,
+        read_timeout: Some(upstream.read_timeout),
+        write_timeout: upstream.read_timeout,
+        idle_timeout: std::time::Duration::from_secs(60),
+        server_name: tls.and_then(|tls| tls.server_name.clone()),
+        ca_file: tls.and_then(|tls| tls.ca_file.clone()),
+        http2: upstream.protocol == config::Protocol::Http2,
+    }
+}

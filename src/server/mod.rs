@@ -1,0 +1,184 @@
+//! The composition root: a [`Config`] becomes a running process.
+//!
+//! Everything that can be wrong is found before the first connection is taken, and told in one line.
+
+mod compile;
+mod error;
+mod state;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::ServiceReadyNotifier;
+use pingora::services::background::{BackgroundService, background_service};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+pub use compile::policy;
+pub use error::StartError;
+
+use crate::admin::{Admin, Readiness, State as AdminState};
+use crate::config::Config;
+use crate::proxy::upstream::Upstreams;
+use crate::proxy::{Binding, ConnectionLimits, InFlight, Signals, certified_key, proxy_service};
+use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
+use crate::time::Timestamp;
+
+/// How often entries that no living access token can name are dropped from the mirror.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Runs until the process is told to leave. Returns only if it could not start.
+///
+/// `ready` is called once everything has been checked, right before connections are taken.
+pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
+    // Whoever comes second gets the first one's: they are the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    let bindings = bindings(config)?;
+    let mut admin_and_public: Vec<SocketAddr> = bindings.iter().map(|binding| binding.address).collect();
+    admin_and_public.push(config.admin.listen);
+    admin_and_public.into_iter().try_for_each(check_free)?;
+
+    let state = state::open(config)?;
+    let (compiled, used_writer) = compile::compile(config, &state)?;
+    let compiled = Arc::new(compiled);
+    let readiness = Arc::new(Readiness::new(Arc::clone(&state.mirror)));
+    state.metrics.config_read(Some(Timestamp::now()));
+    let of_cache = Arc::clone(&compiled);
+    state.metrics.read_token_cache(move || of_cache.verifier.entries());
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
+    server.bootstrap();
+    let in_flight = InFlight::default();
+    let limits = ConnectionLimits {
+        open_max: config.limits.connections,
+        header_timeout: config.limits.header_timeout,
+        keep_alive: config.limits.keep_alive,
+    };
+    let mut behind = background_service(
+        "behind",
+        Behind {
+            backend: Arc::clone(&state.backend),
+            mirror: Arc::clone(&state.mirror),
+            sessions: Arc::clone(&state.sessions),
+            used: Mutex::new(Some(used_writer)),
+            upstreams: Arc::clone(&compiled.upstreams),
+            listening: bindings.iter().map(|binding| binding.address).collect(),
+            readiness: Arc::clone(&readiness),
+        },
+    );
+    behind.threads = Some(1);
+    let behind = server.add_service(behind);
+    for group in [true, false] {
+        let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
+        if !group.is_empty() {
+            let conf = Arc::clone(&server.configuration);
+            let service = proxy_service(&conf, &compiled, &in_flight, &group, limits, state.process)?;
+            server.add_service(service).add_dependency(&behind);
+        }
+    }
+    let mut admin =
+        Admin::service(Arc::new(AdminState { readiness: Arc::clone(&readiness), metrics: Arc::clone(&state.metrics) }));
+    admin.add_tcp(&config.admin.listen.to_string());
+    admin.threads = Some(1);
+    server.add_service(admin);
+    ready();
+    for binding in &bindings {
+        let scheme = if binding.certificate.is_some() { "https" } else { "http" };
+        info!("listening on {scheme}://{}", binding.address);
+    }
+    info!("metrics and health on http://{}", config.admin.listen);
+    let draining = move || readiness.set_draining();
+    let signals = Signals::new(in_flight, config.shutdown.drain, draining);
+    server.run(RunArgs { shutdown_signal: Box::new(signals) });
+    Ok(())
+}
+
+/// What goes on behind the requests, on a thread of its own.
+struct Behind {
+    backend: Arc<dyn Backend>,
+    mirror: Arc<Mirror>,
+    sessions: Arc<Sessions>,
+    used: Mutex<Option<UsedMarksWriter>>,
+    upstreams: Arc<Upstreams>,
+    listening: Vec<SocketAddr>,
+    readiness: Arc<Readiness>,
+}
+
+#[async_trait]
+impl BackgroundService for Behind {
+    /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
+    async fn start_with_ready_notifier(&self, shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        let used = self.used.lock().await.take();
+        let marks = async {
+            if let Some(used) = used {
+                used.run(Arc::clone(&self.sessions)).await;
+            }
+        };
+        let sweep = async {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                self.mirror.revocations.remove_expired(Timestamp::now());
+            }
+        };
+        let upstreams = async {
+            self.upstreams.resolve().await;
+            ready.notify_ready();
+            self.upstreams.run(shutdown).await;
+        };
+        let listening = async {
+            for address in &self.listening {
+                wait_until_open(*address).await;
+            }
+            self.readiness.set_configured();
+        };
+        tokio::join!(self.backend.follow(&self.mirror), marks, sweep, upstreams, listening);
+    }
+}
+
+/// Waits until the address takes connections. Pingora does not say when it does.
+async fn wait_until_open(address: SocketAddr) {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    while TcpStream::connect((reachable, address.port())).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn bindings(config: &Config) -> Result<Vec<Binding>, StartError> {
+    let bind = |listener: &crate::config::Listener| {
+        let certificate = match &listener.tls {
+            Some(tls) => Some(certified_key(&tls.certificate, &tls.key)?),
+            None => None,
+        };
+        Ok(Binding { address: listener.address, h2c: listener.h2c && certificate.is_none(), certificate })
+    };
+    config.listen.iter().map(bind).collect()
+}
+
+/// A failed bind would leave a living process without a listener, so it is tried before anything starts.
+fn check_free(address: SocketAddr) -> Result<(), StartError> {
+    TcpListener::bind(address).map(drop).map_err(|source| StartError::Listen { address, source })
+}
+
+fn server_conf(config: &Config) -> ServerConf {
+    ServerConf {
+        threads: std::thread::available_parallelism().map_or(1, Into::into),
+        // The first attempt, and one more: only when nothing was sent, or an idempotent request met a dead connection.
+        max_retries: 2,
+        // Ours ends the process as soon as it is idle: see `Signals`.
+        grace_period_seconds: Some(config.shutdown.drain.as_secs() + 1),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}

@@ -1,0 +1,122 @@
+//! What outlives a configuration: keys, sessions, metrics.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::StartError;
+use crate::config::{self, Config, StoreKind};
+use crate::keys;
+use crate::proxy::upstream::Upstreams;
+use crate::store::embedded::Embedded;
+use crate::store::memory::Memory;
+use crate::store::redis::{Redis, RedisOptions};
+use crate::store::{Backend, Mirror, Observe, Sessions};
+use crate::telemetry::{Metrics, UpstreamTable};
+use crate::token::{Algorithm, KeySet};
+
+/// What a process has, whatever is configured anew.
+pub(super) struct State {
+    pub(super) keys: Arc<KeySet>,
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) metrics: Arc<Metrics>,
+    /// A random number that names this process.
+    pub(super) process: u64,
+}
+
+pub(super) fn open(config: &Config) -> Result<State, StartError> {
+    let keys = Arc::new(open_keys(config)?);
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
+    let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
+    let mirror = Arc::new(Mirror::new());
+    let access_tail = access_tail(config);
+    let backend: Arc<dyn Backend> = match &config.store.kind {
+        StoreKind::Memory => Arc::new(Memory::new(Arc::clone(&mirror))),
+        StoreKind::Embedded { path } => {
+            make_folder(path.parent().unwrap_or(Path::new(".")))?;
+            Arc::new(Embedded::open(path, Arc::clone(&mirror), access_tail)?)
+        }
+        StoreKind::Redis(redis) => {
+            let options = redis_options(redis, config.store.deadline);
+            Arc::new(Redis::new(&options, Arc::clone(&mirror), access_tail, Arc::clone(&observe))?)
+        }
+    };
+    let sessions =
+        Sessions::new(Arc::clone(&backend), Arc::clone(&mirror), config.store.deadline, access_tail, observe);
+    metrics.read_mirror(Arc::clone(&mirror));
+    let mut process = [0; 8];
+    aws_lc_rs::rand::fill(&mut process).map_err(|_| StartError::Randomness)?;
+    Ok(State { keys, mirror, backend, sessions: Arc::new(sessions), metrics, process: u64::from_le_bytes(process) })
+}
+
+/// How long after a session's end an access token of it could be accepted: its lifetime, and clocks that are apart on
+/// the proxy that made it and on the one that judges it.
+fn access_tail(config: &Config) -> Duration {
+    config.access_token.lifetime + 2 * config.access_token.skew
+}
+
+fn open_keys(config: &Config) -> Result<KeySet, StartError> {
+    let algorithm = algorithm(config.keys.algorithm);
+    Ok(match (&config.keys.file, &config.store.kind) {
+        (_, StoreKind::Memory) => keys::ephemeral(algorithm)?,
+        (Some(file), _) => keys::load(file)?,
+        (None, _) => {
+            make_folder(&config.data_dir)?;
+            keys::load_or_create(&config.data_dir.join("keys.jwks"), algorithm)?
+        }
+    })
+}
+
+fn algorithm(algorithm: config::Algorithm) -> Algorithm {
+    match algorithm {
+        config::Algorithm::EdDsa => Algorithm::EdDsa,
+        config::Algorithm::Es256 => Algorithm::Es256,
+        config::Algorithm::Rs256 => Algorithm::Rs256,
+        config::Algorithm::Hs256 => Algorithm::Hs256,
+    }
+}
+
+/// The folder for what only we may read.
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::DataDir { path: path.to_owned(), source })
+}
+
+fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
+    RedisOptions {
+        username: redis.username.clone(),
+        password: redis.password.clone(),
+        key_prefix: redis.key_prefix.clone(),
+        ca_file: redis.ca_file.clone(),
+        deadline,
+        ..RedisOptions::new(redis.url.clone())
+    }
+}
+
+/// Upstreams, watched and reported to the metrics.
+pub(super) fn open_upstreams(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
+    let servers: Vec<Vec<String>> = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.servers.iter().map(config::ServerUrl::authority).collect())
+        .collect();
+    let named = config.upstreams.iter().zip(&servers);
+    let measured = metrics.upstreams(
+        named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())),
+    )?;
+    let measured = Arc::new(measured);
+    let report = Arc::clone(&measured);
+    let upstreams =
+        Upstreams::new(config.upstreams.iter().map(super::compile::upstream_spec), move |upstream, server, up| {
+            if let Some(metrics) = report.upstream(upstream) {
+                metrics.set_up(server, up);
+            }
+        })?;
+    Ok((Arc::new(upstreams), measured))
+}

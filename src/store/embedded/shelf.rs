@@ -1,0 +1,111 @@
+//! The database file: opened, used, and opened anew after the disk failed it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use redb::Database;
+
+use super::EmbeddedError;
+use super::tables::{self, FORMAT};
+use crate::store::Mirror;
+use crate::time::Timestamp;
+
+/// Sessions are small and the operating system caches the file as well.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+pub(super) struct Shelf {
+    path: PathBuf,
+    /// None while the file could not be opened anew.
+    database: RwLock<Option<Database>>,
+    /// A step has failed. The database then refuses everything until the file is opened anew.
+    broken: AtomicBool,
+    access_tail: Duration,
+}
+
+impl Shelf {
+    /// Opens or creates the file, and lists in `mirror` the revocations that it holds.
+    pub(super) fn open(path: &Path, mirror: &Mirror, access_tail: Duration) -> Result<Shelf, EmbeddedError> {
+        let database = open(path)?;
+        let shelf = Shelf {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            broken: AtomicBool::new(false),
+            access_tail,
+        };
+        shelf.load(mirror).map_err(|error| EmbeddedError::of(path, error))?;
+        Ok(shelf)
+    }
+
+    /// How long after its end a session's access tokens can be alive.
+    pub(super) fn access_tail(&self) -> Duration {
+        self.access_tail
+    }
+
+    /// Does a step on the database.
+    pub(super) fn with<T>(&self, step: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => step(database),
+            None => Err(redb::Error::DatabaseClosed),
+        }
+    }
+
+    /// The database is not to be trusted until it has been opened anew.
+    pub(super) fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    /// Closes and opens the file if a step has failed. The commit that failed may be on disk all the same, so the
+    /// revocations are read again.
+    pub(super) fn reopen_if_broken(&self, mirror: &Mirror) {
+        if !self.broken.load(Ordering::Acquire) {
+            return;
+        }
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The file is locked by the database that is being replaced, so that one goes first.
+        drop(slot.take());
+        match open(&self.path) {
+            Ok(database) => *slot = Some(database),
+            Err(error) => return tracing::error!(%error, "the embedded store cannot be opened again"),
+        }
+        drop(slot);
+        match self.load(mirror) {
+            Ok(()) => {
+                self.broken.store(false, Ordering::Release);
+                tracing::info!(path = %self.path.display(), "the embedded store is open again");
+            }
+            Err(error) => tracing::error!(%error, "the embedded store cannot be read"),
+        }
+    }
+
+    fn load(&self, mirror: &Mirror) -> Result<(), redb::Error> {
+        for (session, until) in self.with(|database| tables::revocations(database, Timestamp::now()))? {
+            mirror.revocations.insert(session, until);
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<Database, EmbeddedError> {
+    create_private(path).map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
+    // The database panics on some damaged files.
+    let opened = std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).create(path));
+    let database = match opened {
+        Ok(opened) => opened.map_err(|error| EmbeddedError::of_open(path, error))?,
+        Err(_) => return Err(EmbeddedError::damaged(path, "the database panicked while reading it")),
+    };
+    match tables::prepare(&database).map_err(|error| EmbeddedError::of(path, error))? {
+        FORMAT => Ok(database),
+        found => Err(EmbeddedError::OtherVersion { path: path.to_owned(), found, known: FORMAT }),
+    }
+}
+
+/// Who logs in here, and when, is nobody else's business.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}

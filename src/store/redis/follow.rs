@@ -1,0 +1,257 @@
+//! Follows every partition's stream into the mirror, through every fault.
+//!
+//! Once a second: is this still the primary, a heartbeat if nobody else has written one, and a read of everything. In
+//! between the connection sleeps in Redis until there is news, so that a logout is heard in milliseconds.
+//!
+//! What must never happen in here: the mirror is called fresher than it is; a fault ends the loop.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Value, from_redis_value};
+
+use super::feed::{Feed, Page, Revocation};
+use super::keys::evalsha;
+use super::{Known, Redis, nonce};
+use crate::session::PARTITIONS;
+use crate::store::{Mirror, Operation, OperationOutcome};
+use crate::time::Timestamp;
+
+/// How often this proxy looks after everything.
+const TICK: Duration = Duration::from_secs(1);
+/// A heartbeat is not written sooner than this after the last one. A little less than a tick, so that one proxy alone
+/// writes one at each of its ticks.
+const HEARTBEAT_MIN_MS: u64 = 800;
+/// How often a partition that is lost is looked at.
+const RECOVER_EVERY: Duration = Duration::from_millis(200);
+/// How often revocations that no longer matter leave the mirror.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Entries are kept this much longer than they matter: clocks can be apart.
+pub(super) const KEPT_LONGER: Duration = Duration::from_secs(60);
+/// No command takes longer; one that sleeps for news sleeps for less than a tick.
+const PATIENCE: Duration = Duration::from_secs(2);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_millis(500);
+
+/// The reader of all streams.
+pub(super) struct Follower<'a> {
+    pub(super) store: &'a Redis,
+    pub(super) mirror: &'a Mirror,
+    pub(super) feeds: [Feed; PARTITIONS],
+    /// This partition has been loaded, and the mirror holds everything that the feed has read.
+    pub(super) loaded: [bool; PARTITIONS],
+    /// What has been logged already, so that a long fault is one line and not a thousand.
+    pub(super) told_of_loss: bool,
+    told_of_fault: bool,
+    backoff: Duration,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(store: &'a Redis, mirror: &'a Mirror) -> Follower<'a> {
+        Follower {
+            store,
+            mirror,
+            feeds: std::array::from_fn(|_| Feed::default()),
+            loaded: [false; PARTITIONS],
+            told_of_loss: false,
+            told_of_fault: false,
+            backoff: BACKOFF_MIN,
+        }
+    }
+
+    /// Never returns.
+    pub(super) async fn run(&mut self) {
+        loop {
+            let began = Instant::now();
+            let fault = match self.connect().await {
+                Err(fault) => fault,
+                Ok(mut connection) => match self.follow(&mut connection).await {
+                    Err(fault) => fault,
+                },
+            };
+            let outcome = if fault.is_timeout() { OperationOutcome::Timeout } else { OperationOutcome::Error };
+            self.store.observe.store_request(Operation::Follow, outcome, began.elapsed());
+            if !self.told_of_fault {
+                self.told_of_fault = true;
+                tracing::warn!(error = %fault, "the revocations in Redis cannot be followed; trying again");
+            }
+            self.mirror.revocations.remove_expired(Timestamp::now());
+            tokio::time::sleep(self.backoff).await;
+            self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn connect(&mut self) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            .set_response_timeout(Some(PATIENCE));
+        let mut connection = self.store.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let scripts = &self.store.scripts;
+        for script in [&scripts.heartbeat, &scripts.reopen, &scripts.restore] {
+            script.load_async(&mut connection).await?;
+        }
+        self.feeds.iter_mut().for_each(Feed::reconnected);
+        Ok(connection)
+    }
+
+    async fn follow(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<std::convert::Infallible> {
+        let mut tick_at = Instant::now();
+        let mut sweep_at = Instant::now();
+        loop {
+            self.notice_losses();
+            for partition in 0..PARTITIONS {
+                if !self.loaded[partition] {
+                    self.recover(connection, partition).await?;
+                }
+            }
+            if self.loaded == [true; PARTITIONS] && std::mem::take(&mut self.told_of_loss) {
+                tracing::info!("the store in Redis is open");
+            }
+            if tick_at <= Instant::now() {
+                tick_at = Instant::now() + TICK;
+                let began = Instant::now();
+                self.tick(connection).await?;
+                self.store.observe.store_request(Operation::Follow, OperationOutcome::Ok, began.elapsed());
+                self.backoff = BACKOFF_MIN;
+                if std::mem::take(&mut self.told_of_fault) {
+                    tracing::info!("the revocations in Redis are followed again");
+                }
+            }
+            if sweep_at <= Instant::now() {
+                sweep_at = Instant::now() + SWEEP_EVERY;
+                self.mirror.revocations.remove_expired(Timestamp::now());
+            }
+            self.sleep_until_news(connection, tick_at.saturating_duration_since(Instant::now())).await?;
+        }
+    }
+
+    /// A call may have found that the store has lost its memory.
+    fn notice_losses(&mut self) {
+        for partition in 0..PARTITIONS {
+            if self.loaded[partition] && *self.store.known(partition) == Known::Lost {
+                self.loaded[partition] = false;
+            }
+        }
+    }
+
+    async fn tick(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let keep = (self.store.access_tail + KEPT_LONGER).as_millis() as u64;
+        let mut pipe = redis::pipe();
+        pipe.cmd("ROLE");
+        let mut asked = Vec::new();
+        for partition in (0..PARTITIONS).filter(|partition| self.loaded[*partition]) {
+            let Ok(epoch) = self.store.epoch(partition) else { continue };
+            let keys = &self.store.keys;
+            let keys = [keys.epoch(partition), keys.revocations(partition), keys.heartbeat(partition)];
+            let arguments = (&*epoch, nonce()?, HEARTBEAT_MIN_MS, keep);
+            pipe.add_command(evalsha(&self.store.scripts.heartbeat, keys, arguments));
+            asked.push((partition, epoch));
+        }
+        let mut replies: std::vec::IntoIter<Value> = pipe.query_async::<Vec<Value>>(connection).await?.into_iter();
+        is_primary(replies.next())?;
+        for ((partition, epoch), reply) in asked.into_iter().zip(replies) {
+            if from_redis_value::<i64>(reply)? == 0 {
+                drop(self.store.lost(partition, &epoch));
+            }
+        }
+        self.notice_losses();
+        let loaded = (0..PARTITIONS).filter(|partition| self.loaded[*partition]).collect();
+        self.read(connection, loaded).await
+    }
+
+    /// Sleeps in Redis until an entry arrives, and reads the partitions that have one.
+    async fn sleep_until_news(&mut self, connection: &mut MultiplexedConnection, at_most: Duration) -> RedisResult<()> {
+        let names: HashMap<String, usize> = (0..PARTITIONS)
+            .filter(|partition| self.loaded[*partition])
+            .map(|partition| (self.store.keys.revocations(partition), partition))
+            .collect();
+        let at_most = if names.len() < PARTITIONS { at_most.min(RECOVER_EVERY) } else { at_most };
+        if names.is_empty() {
+            tokio::time::sleep(at_most).await;
+            return Ok(());
+        }
+        let mut command = redis::cmd("XREAD");
+        // 0 would be for ever.
+        command.arg("COUNT").arg(1).arg("BLOCK").arg(at_most.as_millis().max(1) as u64).arg("STREAMS");
+        for name in names.keys() {
+            command.arg(name);
+        }
+        for partition in names.values() {
+            command.arg(self.feeds[*partition].last_id());
+        }
+        let news: Option<Vec<(String, Value)>> = command.query_async(connection).await?;
+        let news = news.unwrap_or_default();
+        let changed: Vec<usize> = news.iter().filter_map(|(name, _)| names.get(name).copied()).collect();
+        self.read(connection, changed).await
+    }
+
+    /// Reads what is new in the partitions, to the end.
+    async fn read(&mut self, connection: &mut MultiplexedConnection, mut partitions: Vec<usize>) -> RedisResult<()> {
+        while !partitions.is_empty() {
+            let asked_at = Instant::now();
+            let mut pipe = redis::pipe();
+            for partition in &partitions {
+                pipe.add_command(self.feeds[*partition].read(&self.store.keys.revocations(*partition)));
+            }
+            pipe.cmd("TIME");
+            let mut replies: Vec<Value> = pipe.query_async(connection).await?;
+            let server_now = replies.pop().map(server_time).transpose()?.unwrap_or(Timestamp::EPOCH);
+
+            let mut unfinished = Vec::new();
+            for (partition, page) in partitions.into_iter().zip(replies) {
+                match self.feeds[partition].take(page, asked_at)? {
+                    Page::Gap => {
+                        tracing::warn!(
+                            partition,
+                            "the revocation stream is not the one that was read; reading it again"
+                        );
+                        self.loaded[partition] = false;
+                    }
+                    Page::News { revocations, more, known_until } => {
+                        for revocation in revocations {
+                            self.list(&revocation);
+                            // On one clock, Redis's: ours may be apart from it.
+                            self.store.observe.revocation_propagated(server_now.since(revocation.published_at));
+                        }
+                        if let Some(known_until) = known_until {
+                            self.synced(partition, known_until);
+                        }
+                        if more {
+                            unfinished.push(partition);
+                        }
+                    }
+                }
+            }
+            partitions = unfinished;
+        }
+        Ok(())
+    }
+
+    /// Whichever clock is later decides how long it matters: the proxy's that ended the session, or Redis's.
+    pub(super) fn list(&self, revocation: &Revocation) {
+        let until = revocation.ended_at.max(revocation.published_at).plus(self.store.access_tail);
+        self.mirror.revocations.insert(revocation.session, until);
+    }
+
+    /// Unless a call has found meanwhile that the store has lost its memory.
+    pub(super) fn synced(&self, partition: usize, at: Instant) {
+        let known = self.store.known(partition);
+        if matches!(*known, Known::Epoch(_)) {
+            self.mirror.synced(partition, at);
+        }
+    }
+}
+
+/// A replica, or a primary that was demoted, can be read for ever and tells nothing.
+fn is_primary(role: Option<Value>) -> RedisResult<()> {
+    match role {
+        Some(Value::Array(role)) if role.first() == Some(&Value::BulkString(b"master".to_vec())) => Ok(()),
+        _ => Err(RedisError::from((ErrorKind::Io, "this Redis is not the primary"))),
+    }
+}
+
+fn server_time(reply: Value) -> RedisResult<Timestamp> {
+    let (seconds, micros): (u64, u64) = from_redis_value(reply)?;
+    Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
+}

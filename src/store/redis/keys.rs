@@ -1,0 +1,75 @@
+//! The names of keys, and the scripts.
+//!
+//! Everything that one commit touches carries the same hash tag, `{07}` say, and so lives in one slot of a cluster.
+
+use std::fmt::Display;
+
+use redis::{Cmd, Script, ToRedisArgs};
+
+use crate::session::SessionId;
+
+/// Key names under one prefix.
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: String) -> Keys {
+        Keys { prefix }
+    }
+
+    pub(super) fn session(&self, id: &SessionId) -> String {
+        self.key(id.partition(), format_args!("s:{id}"))
+    }
+
+    /// The living sessions of a subject, scored by their absolute end.
+    pub(super) fn subject(&self, subject: &str) -> String {
+        self.key(SessionId::partition_of_subject(subject), format_args!("u:{subject}"))
+    }
+
+    pub(super) fn revocations(&self, partition: usize) -> String {
+        self.key(partition, "revocations")
+    }
+
+    pub(super) fn epoch(&self, partition: usize) -> String {
+        self.key(partition, "epoch")
+    }
+
+    pub(super) fn heartbeat(&self, partition: usize) -> String {
+        self.key(partition, "heartbeat")
+    }
+
+    pub(super) fn amnesia_since(&self, partition: usize) -> String {
+        self.key(partition, "amnesia_since")
+    }
+
+    fn key(&self, partition: usize, name: impl Display) -> String {
+        format!("{}{{{partition:02}}}:{name}", self.prefix)
+    }
+}
+
+/// The scripts. Each says itself what it does.
+pub(super) struct Scripts {
+    pub commit: Script,
+    pub heartbeat: Script,
+    pub reopen: Script,
+    pub restore: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Scripts {
+        Scripts {
+            commit: Script::new(include_str!("scripts/commit.lua")),
+            heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
+            reopen: Script::new(include_str!("scripts/reopen.lua")),
+            restore: Script::new(include_str!("scripts/restore.lua")),
+        }
+    }
+}
+
+/// A call of a script that Redis has already, to be pipelined.
+pub(super) fn evalsha<const N: usize>(script: &Script, keys: [String; N], arguments: impl ToRedisArgs) -> Cmd {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(script.get_hash()).arg(N).arg(&keys[..]).arg(arguments);
+    command
+}

@@ -1,0 +1,24 @@
+-- One commit: compare the whole record, swap it, publish the ending. All of it or nothing.
+-- KEYS: epoch, session record, the subject's sessions, revocations
+-- ARGV: epoch, expected record ('' for none), next record, when Redis may forget it (ms), session id,
+--       its absolute end (ms), '1' if it lives, when it ended (ms; '' if this commit does not end it), nonce
+-- Returns 'yes', 'conflict' or 'amnesia'.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'amnesia' end
+if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 'conflict' end
+
+-- Published first: a fault between the two must not leave an ended session of which nobody hears.
+if ARGV[8] ~= '' then
+  redis.call('XADD', KEYS[4], '*', 'sid', ARGV[5], 'ended_at_ms', ARGV[8], 'nonce', ARGV[9])
+end
+redis.call('SET', KEYS[2], ARGV[3], 'PXAT', ARGV[4])
+
+if ARGV[7] == '1' then
+  redis.call('ZADD', KEYS[3], ARGV[6], ARGV[5])
+else
+  redis.call('ZREM', KEYS[3], ARGV[5])
+end
+local time = redis.call('TIME')
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] .. '000')
+local last = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
+if last[2] then redis.call('PEXPIREAT', KEYS[3], string.format('%.0f', tonumber(last[2]) + 60000)) end
+return 'yes'

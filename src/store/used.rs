@@ -1,0 +1,76 @@
+//! "Used" marks: that the holder of a generation has its tokens.
+//!
+//! The rotation rule asks whether the successor was ever used. An access token seen for the first time says so; it costs the
+//! request nothing but a push into a bounded queue, and the store hears of it in the background. A mark that gets lost
+//! (queue full, store down) only makes a late retry possible where it would have been refused.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Committed, Sessions};
+use crate::session::{Session, SessionId};
+
+/// As many first sights may wait to be written.
+const QUEUE: usize = 4096;
+/// As many are taken from the queue at once.
+const BATCH: usize = 256;
+
+/// Where first sights are told.
+#[derive(Clone)]
+pub struct UsedMarks {
+    queue: mpsc::Sender<(SessionId, u32)>,
+}
+
+/// Writes them to the store.
+pub struct UsedMarksWriter {
+    queue: mpsc::Receiver<(SessionId, u32)>,
+}
+
+impl UsedMarks {
+    /// The two ends of the queue.
+    pub fn new() -> (UsedMarks, UsedMarksWriter) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (UsedMarks { queue: sender }, UsedMarksWriter { queue: receiver })
+    }
+
+    /// An access token of this generation of the session has been seen. Never waits.
+    pub fn seen(&self, session: SessionId, generation: u32) {
+        // Full: the mark is lost, which is safe.
+        let _ = self.queue.try_send((session, generation));
+    }
+}
+
+impl UsedMarksWriter {
+    /// Writes until the last [`UsedMarks`] is gone.
+    pub async fn run(mut self, sessions: Arc<Sessions>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+            let mut newest: HashMap<SessionId, u32> = HashMap::new();
+            for (session, generation) in batch.drain(..) {
+                let known = newest.entry(session).or_insert(generation);
+                *known = generation.max(*known);
+            }
+            for (session, generation) in newest {
+                mark(&sessions, &session, generation).await;
+            }
+        }
+    }
+}
+
+/// One try, and one more after a lost race: whoever won it may have been a rotation, and then there is nothing to mark.
+async fn mark(sessions: &Sessions, id: &SessionId, generation: u32) {
+    for _ in 0..2 {
+        let Ok(Some(stored)) = sessions.get(id).await else { return };
+        let session = &stored.session;
+        if session.used || session.ended.is_some() || session.generation != generation {
+            return;
+        }
+        let next = Session { used: true, ..session.clone() };
+        match sessions.commit(Some(&stored), &next).await {
+            Ok(Committed::Conflict) => continue,
+            Ok(Committed::Yes) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Access tokens: JWTs of the shape of RFC 9068, issued and verified by us alone.
+//!
+//! What must never happen in here: the token has a say in how it is verified; a claim is believed before the signature;
+//! a token outlives what revocations are kept for.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::KeySet;
+use super::header::{self, ACCESS_TOKEN_BYTES_MAX, Header, Parts};
+use crate::session::{Session, SessionId};
+use crate::time::Timestamp;
+
+/// A subject goes into a header of every request: longer ones are refused on both sides.
+const SUBJECT_BYTES_MAX: usize = 1024;
+
+/// What all access tokens of a deployment have in common.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessPolicy {
+    /// Claim `iss`.
+    pub issuer: String,
+    /// Claim `aud`.
+    pub audience: String,
+    /// How long a token lives, in whole seconds. Revocations are kept for that long, so none that lives longer is accepted.
+    pub lifetime: Duration,
+    /// By how much the clocks of two proxies may differ, in whole seconds.
+    pub skew: Duration,
+}
+
+/// The claims of an access token (RFC 9068 section 2.2). Once verified they are known to be ours, and are still data
+/// that somebody typed: whoever puts them into a header has to look at them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// Who issued it.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: String,
+    /// Whom it speaks for: 1 to 1024 bytes.
+    pub sub: String,
+    /// The session it belongs to.
+    pub sid: SessionId,
+    /// The session's generation that it was issued with: claim `gen`, which is a reserved word in Rust.
+    #[serde(rename = "gen")]
+    pub generation: u32,
+    /// The token's own id.
+    pub jti: String,
+    /// When the session was read that it was issued from: seconds since the epoch.
+    pub iat: u64,
+    /// When it expires: seconds since the epoch.
+    pub exp: u64,
+    /// The subject's roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The scopes, joined by spaces (RFC 8693 section 4.2).
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub scope: Option<String>,
+    /// When the session ends, whatever is refreshed: seconds since the epoch.
+    pub session_exp: u64,
+}
+
+/// What one access token is issued from.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessGrant<'a> {
+    /// The session, as it was read or committed.
+    pub session: &'a Session,
+    /// The subject's roles today.
+    pub roles: &'a [String],
+    /// The subject's scopes today.
+    pub scopes: &'a [String],
+    /// When the session was read, not when the token is made: a slow proxy must not mint past the life of a revocation.
+    pub now: Timestamp,
+    /// Random bytes for the token's id.
+    pub jti: [u8; 16],
+}
+
+/// Why no access token is issued.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The session has ended, or is past its absolute end.
+    #[error("the session has ended")]
+    SessionOver,
+    /// The subject is empty or too long.
+    #[error("the subject must have 1 to {SUBJECT_BYTES_MAX} bytes")]
+    Subject,
+    /// With these roles and scopes the token would be longer than what is accepted.
+    #[error("the token would be longer than {ACCESS_TOKEN_BYTES_MAX} bytes: the subject has too many roles or scopes")]
+    TooLong,
+    /// The cryptographic library refuses to sign.
+    #[error("the token cannot be signed")]
+    Signature,
+}
+
+/// Why an access token is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AccessTokenError {
+    /// Not the shape of a JWT.
+    #[error("not the shape of a JWT")]
+    Malformed,
+    /// A JWT, and not one of ours, or not for this.
+    #[error("not an access token of this issuer for this audience")]
+    Invalid,
+    /// One of ours, in order but for its age.
+    #[error("the access token has expired")]
+    Expired,
+}
+
+#[derive(Serialize)]
+struct IssuedHeader<'a> {
+    typ: &'a str,
+    alg: &'a str,
+    kid: &'a str,
+}
+
+/// Issues an access token. It expires after the policy's lifetime or with the session, whichever comes first.
+///
+/// # Errors
+/// See [`IssueError`].
+pub fn issue_access_token(keys: &KeySet, policy: &AccessPolicy, grant: &AccessGrant<'_>) -> Result<String, IssueError> {
+    let session = grant.session;
+    let iat = grant.now.as_secs();
+    let session_exp = session.ends_at.as_secs();
+    let exp = iat.saturating_add(policy.lifetime.as_secs()).min(session_exp);
+    if !session.is_live(grant.now) || exp <= iat {
+        return Err(IssueError::SessionOver);
+    }
+    if !subject_fits(&session.subject) {
+        return Err(IssueError::Subject);
+    }
+    let claims = AccessClaims {
+        iss: policy.issuer.clone(),
+        aud: policy.audience.clone(),
+        sub: session.subject.clone(),
+        sid: session.id,
+        generation: session.generation,
+        jti: URL_SAFE_NO_PAD.encode(grant.jti),
+        iat,
+        exp,
+        roles: grant.roles.to_vec(),
+        scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
+        session_exp,
+    };
+    let key = keys.active_signing_key();
+    let header = IssuedHeader { typ: "at+jwt", alg: key.algorithm.as_str(), kid: &key.id.0 };
+    let part = |json: Result<Vec<u8>, _>| json.map(|json| URL_SAFE_NO_PAD.encode(json));
+    let header = part(serde_json::to_vec(&header)).map_err(|_| IssueError::Signature)?;
+    let claims = part(serde_json::to_vec(&claims)).map_err(|_| IssueError::Signature)?;
+    let signed = format!("{header}.{claims}");
+    let signature = crypto::sign(signed.as_bytes(), &key.encoding, key.algorithm.for_crypto())
+        .map_err(|_| IssueError::Signature)?;
+    let token = format!("{signed}.{signature}");
+    if token.len() > ACCESS_TOKEN_BYTES_MAX { Err(IssueError::TooLong) } else { Ok(token) }
+}
+
+/// Verifies an access token: shape, header, signature, claims, times, in that order. The key is chosen by `kid` among
+/// ours, and its algorithm decides.
+///
+/// # Errors
+/// See [`AccessTokenError`]. `Expired` says that everything else was in order.
+pub fn verify_access_token(
+    keys: &KeySet,
+    policy: &AccessPolicy,
+    token: &str,
+    now: Timestamp,
+) -> Result<AccessClaims, AccessTokenError> {
+    use AccessTokenError::{Expired, Invalid, Malformed};
+
+    let parts = Parts::of(token).ok_or(Malformed)?;
+    let header = header::decode_object(parts.header).ok_or(Malformed)?;
+    let claims = header::decode_object(parts.claims).ok_or(Malformed)?;
+    let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Malformed)?;
+    let key = header.kid.as_deref().and_then(|kid| keys.signing_key(kid)).ok_or(Invalid)?;
+    if header.alg != key.algorithm.as_str() || !header.is_access_token() || header.asks_for_more() {
+        return Err(Invalid);
+    }
+
+    let verified = crypto::verify(parts.signature, parts.signed.as_bytes(), &key.decoding, key.algorithm.for_crypto());
+    if !verified.map_err(|_| Malformed)? {
+        return Err(Invalid);
+    }
+
+    let NotBefore { nbf } = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
+    let claims: AccessClaims = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
+
+    let (now, skew) = (now.as_secs(), policy.skew.as_secs());
+    let lifetime = claims.exp.checked_sub(claims.iat).ok_or(Invalid)?;
+    let for_this = claims.iss == policy.issuer && claims.aud == policy.audience && subject_fits(&claims.sub);
+    let begun = claims.iat.max(nbf.unwrap_or(0)) <= now.saturating_add(skew);
+    if !for_this || !begun || lifetime > policy.lifetime.as_secs() {
+        return Err(Invalid);
+    }
+    if claims.exp <= now.saturating_sub(skew) { Err(Expired) } else { Ok(claims) }
+}
+
+/// We never write it; a token that has it must be past it (RFC 7519 section 4.1.5).
+#[derive(Deserialize)]
+struct NotBefore {
+    #[serde(default, deserialize_with = "not_null")]
+    nbf: Option<u64>,
+}
+
+/// A claim may be absent; when it is there, `null` is a wrong type like any other.
+fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn subject_fits(subject: &str) -> bool {
+    (1..=SUBJECT_BYTES_MAX).contains(&subject.len())
+}

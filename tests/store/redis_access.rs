@@ -1,0 +1,107 @@
+//! How Redis is reached: TLS, user and password, database, key prefix; and what is said when it cannot be.
+
+use portcullis::store::StoreError;
+use portcullis::store::redis::{RedisOptions, RedisOptionsError};
+
+use crate::redis_server::{Options, RedisServer};
+use crate::support::{new_id, redis_options, redis_proxy_with, until};
+
+fn protected() -> RedisServer {
+    let user = Some(("gate".to_owned(), "correct horse".replace(' ', "-")));
+    RedisServer::start_with(Options { tls: true, user, ..Options::default() })
+}
+
+fn options(server: &RedisServer) -> RedisOptions {
+    RedisOptions {
+        url: format!("{}/3", server.url()),
+        username: Some("gate".to_owned()),
+        password: Some("correct-horse".to_owned().into()),
+        key_prefix: "other:".to_owned(),
+        ca_file: Some(server.ca_file()),
+        ..redis_options(server)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_with_user_password_database_and_prefix() {
+    let server = protected();
+    let proxy = redis_proxy_with(&options(&server));
+    until("the new store is open", async || proxy.age().is_some()).await;
+    let session = proxy.begin("demo").await;
+    proxy.end(&session.id).await.unwrap();
+
+    let mut connection = server.connection();
+    let everywhere: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    assert_eq!(everywhere, Vec::<String>::new(), "nothing is in the default database");
+    redis::cmd("SELECT").arg(3).exec(&mut connection).unwrap();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    let expected = format!("other:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    assert!(keys.contains(&expected), "{keys:?}");
+    assert!(keys.iter().all(|key| key.starts_with("other:{")), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_and_password_can_be_in_the_url() {
+    let server =
+        RedisServer::start_with(Options { user: Some(("gate".to_owned(), "p%40ss".to_owned())), ..Options::default() });
+    let url = format!("redis://gate:p%2540ss@localhost:{}", server.port());
+    let proxy = redis_proxy_with(&RedisOptions { url, ..redis_options(&server) });
+    until("the new store is open", async || proxy.age().is_some()).await;
+    proxy.begin("demo").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_or_certificate_opens_nothing_and_tells_no_secret() {
+    let server = protected();
+    let impostor = protected();
+    let good = options(&server);
+    let wrong = [
+        RedisOptions { password: Some("battery-staple".to_owned().into()), ..good.clone() },
+        RedisOptions { username: None, password: None, ..good.clone() },
+        RedisOptions { ca_file: Some(impostor.ca_file()), ..good.clone() },
+        RedisOptions { ca_file: None, ..good.clone() },
+        RedisOptions { url: format!("redis://localhost:{}", server.port()), ca_file: None, ..good.clone() },
+    ];
+    for options in wrong {
+        assert!(!format!("{options:?}").contains("staple"), "{options:?}");
+        let proxy = redis_proxy_with(&options);
+        // Time for a few tries.
+        until("it has tried", async || proxy.observed.requests.lock().unwrap().len() >= 3).await;
+        assert_eq!(proxy.age(), None);
+        match proxy.sessions.get(&new_id("demo")).await {
+            Err(StoreError::Unavailable(why)) => assert!(!why.contains("staple"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn options_that_cannot_work_are_refused_at_once() {
+    let server = RedisServer::start_with(Options { tls: true, ..Options::default() });
+    let good = RedisOptions { ca_file: Some(server.ca_file()), ..redis_options(&server) };
+    let refusal = |options: RedisOptions| {
+        let mirror = std::sync::Arc::default();
+        let observe = std::sync::Arc::<crate::support::Observed>::default();
+        portcullis::store::redis::Redis::new(&options, mirror, crate::support::ACCESS_TAIL, observe).err()
+    };
+    assert!(refusal(good.clone()).is_none());
+
+    let url = |url: &str| refusal(RedisOptions { url: url.to_owned(), ca_file: None, ..good.clone() });
+    for nonsense in ["", "localhost", "http://localhost", "redis://", "redis://localhost:99999", "redis://localhost/x"]
+    {
+        let error = url(nonsense);
+        assert!(matches!(error, Some(RedisOptionsError::Url(_))), "{nonsense}: {error:?}");
+    }
+    let error = url("redis://gate:secret@localhost:notaport").unwrap().to_string();
+    assert!(!error.contains("secret") && error.contains("redis://host:6379/0"), "{error}");
+
+    let prefixed = refusal(RedisOptions { key_prefix: "{all}:".to_owned(), ..good.clone() });
+    assert!(matches!(prefixed, Some(RedisOptionsError::KeyPrefix)));
+    let plain = refusal(RedisOptions { url: "redis://localhost".to_owned(), ..good.clone() });
+    assert!(matches!(plain, Some(RedisOptionsError::CaWithoutTls)));
+    for file in ["/nowhere/ca.pem", "/dev/null"] {
+        let error = refusal(RedisOptions { ca_file: Some(file.into()), ..good.clone() });
+        assert!(matches!(&error, Some(RedisOptionsError::CaFile { .. })), "{file}: {error:?}");
+        assert!(error.unwrap().to_string().contains(file));
+    }
+}
