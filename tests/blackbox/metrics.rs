@@ -52,7 +52,7 @@ async fn every_series_is_there_from_the_start_at_zero() {
         );
     }
     for (name, labels) in [
-        ("upstream_up", &[format!("server=\"{}\"", app.address)][..]),
+        ("upstream_up", &["upstream=\"shop\"".to_owned(), app.address.to_string()][..]),
         ("store_up", &[]),
         ("config_last_reload_successful", &[]),
         ("build_info", &[format!("version=\"{}\"", env!("CARGO_PKG_VERSION"))]),

@@ -1,7 +1,6 @@
 //! No request reaches a protected upstream without a decision that allowed it, and what was matched is byte for byte
 //! what is forwarded (invariants 1 and 7).
 
-use http::Version;
 use serde::Deserialize;
 
 use crate::harness::{
@@ -82,29 +81,13 @@ fn cases() -> Vec<(Expected, String)> {
     groups.into_iter().flat_map(|group| group.targets.into_iter().map(move |target| (group.route, target))).collect()
 }
 
-/// What the parser makes of a target before anybody judges it: what is judged is what is forwarded all the same.
-fn on_the_wire(target: &str, version: Version) -> String {
-    match version {
-        // A fragment is no part of a target.
-        Version::HTTP_2 => target.split('#').next().unwrap_or_default().to_owned(),
-        // A blank that does not end the target is escaped.
-        _ => target.replace(' ', "%20"),
-    }
-}
-
 /// Holds what came back, and what the backend saw, against what is expected. Returns what is wrong.
-fn judge(
-    expected: Expected,
-    (target, version): (&str, Version),
-    asker: &Asker,
-    status: Option<u16>,
-    seen: &[Recorded],
-) -> Option<String> {
+fn judge(expected: Expected, target: &str, asker: &Asker, status: Option<u16>, seen: &[Recorded]) -> Option<String> {
     for request in seen {
         if let Some(beyond) = readings(&request.target).into_iter().find(|reading| !(asker.may_see)(reading)) {
             return Some(format!("the backend could read {:?} as {beyond:?}", request.target));
         }
-        if request.target != on_the_wire(target, version) {
+        if request.target != target {
             return Some(format!("{:?} was forwarded", request.target));
         }
     }
@@ -139,7 +122,9 @@ async fn over_http_1_every_target_is_matched_as_it_is_or_refused() {
             let mut connection = RawConnection::open(gate.listen).await;
             connection.send(request).await;
             let status = connection.answer().await.map(|answer| answer.status);
-            if let Some(problem) = judge(expected, (&target, Version::HTTP_11), asker, status, &app.take()) {
+            // The parser escapes a blank within a target, before anybody can see it.
+            let seen_as = target.replace(' ', "%20");
+            if let Some(problem) = judge(expected, &seen_as, asker, status, &app.take()) {
                 wrong.push(format!("{target:?} by {}: {problem}", asker.name));
             }
         }
@@ -152,6 +137,11 @@ async fn over_http_2_every_target_is_matched_as_it_is_or_refused() {
     let Stage { app, gate, askers } = stage().await;
     let mut wrong = Vec::new();
     for (expected, target) in cases() {
+        // A fragment is cut off by the HTTP/2 library, before anybody can see it.
+        let (expected, seen_as) = match target.split_once('#') {
+            Some((path, _)) => (Expected::Safe, path),
+            None => (expected, target.as_str()),
+        };
         for asker in &askers {
             let authorization = asker.token.as_ref().map(|token| format!("Bearer {token}"));
             let mut fields: Vec<(&str, &[u8])> = vec![
@@ -167,7 +157,7 @@ async fn over_http_2_every_target_is_matched_as_it_is_or_refused() {
                 H2Answer::Status(status) => Some(status),
                 H2Answer::Refused => None,
             };
-            if let Some(problem) = judge(expected, (&target, Version::HTTP_2), asker, status, &app.take()) {
+            if let Some(problem) = judge(expected, seen_as, asker, status, &app.take()) {
                 wrong.push(format!("{target:?} by {}: {problem}", asker.name));
             }
         }

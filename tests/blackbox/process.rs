@@ -6,7 +6,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::harness::{
-    ALICE, BOSS, Browser, EchoBackend, Portcullis, RawConnection, Script, eventually, free_port, in_time, users_file,
+    ALICE, BOSS, Browser, EchoBackend, Portcullis, RawConnection, Script, client, eventually, free_port, in_time,
+    users_file,
 };
 
 #[tokio::test]
@@ -26,6 +27,25 @@ async fn what_was_acknowledged_survives_kill_9() {
     alice.refresh().await.expect(200);
     gone.get("/").await.expect(401).because("session_ended");
     gone.second_tab().refresh().await.expect(400).because("session_ended");
+}
+
+#[tokio::test]
+async fn when_it_says_that_it_is_ready_it_takes_connections() {
+    let app = EchoBackend::start().await;
+    let mut gate = Portcullis::start(&format!("upstream: {}\n", app.url())).await;
+    for round in 0..10 {
+        gate.kill().await;
+        gate.start_again_unready();
+        eventually("it is ready", async || {
+            let answer = client().get(gate.admin_url("/readyz")).send().await.ok()?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        assert!(
+            tokio::net::TcpStream::connect(gate.listen).await.is_ok(),
+            "round {round}: it says so, and does not listen"
+        );
+    }
 }
 
 #[tokio::test]

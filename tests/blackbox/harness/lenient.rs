@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 /// Every path that some lenient backend could take the target for: decoded once or more, parameters cut off,
-/// backslashes turned, slashes merged, dot segments resolved, in any order. Case is not folded: rules are for the case
-/// that they are written in.
+/// backslashes turned, slashes merged, dot segments resolved, case folded, in any order.
 pub fn readings(target: &str) -> BTreeSet<String> {
-    const STEPS: [fn(&str) -> String; 5] = [decode, cut_parameters, turn_backslashes, merge_slashes, resolve_dots];
+    const STEPS: [fn(&str) -> String; 6] =
+        [decode, cut_parameters, turn_backslashes, merge_slashes, resolve_dots, fold_case];
     let path = target.split(['?', '#']).next().unwrap_or_default().to_owned();
     let mut found = BTreeSet::from([path.clone()]);
     let mut open = vec![path];
@@ -70,6 +70,10 @@ fn resolve_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
+fn fold_case(path: &str) -> String {
+    path.to_lowercase()
+}
+
 #[test]
 fn readings_see_through_the_usual_disguises() {
     for disguise in [
@@ -78,7 +82,7 @@ fn readings_see_through_the_usual_disguises() {
         "/public/..;x/admin",
         "/public%2f..%2fadmin",
         "/public/%252e%252e/admin",
-        "/x\\..\\admin",
+        "/x\\..\\ADMIN",
     ] {
         assert!(readings(disguise).contains("/admin"), "{disguise}: {:?}", readings(disguise));
     }

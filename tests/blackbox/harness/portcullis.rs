@@ -1,6 +1,7 @@
 //! The real binary, on ports of its own, in a folder of its own.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::accounts::users_file;
@@ -60,7 +62,10 @@ impl Portcullis {
             .replace("{admin}", &admin.to_string())
             .replace("{folder}", folder.path().to_str().expect("temporary paths are UTF-8"));
         std::fs::write(folder.path().join("proxy.yaml"), &text).expect("the configuration is written");
-        std::fs::write(folder.path().join("users.yaml"), users_file()).expect("the users file is written");
+        let users = folder.path().join("users.yaml");
+        std::fs::write(&users, users_file()).expect("the users file is written");
+        std::fs::set_permissions(&users, std::fs::Permissions::from_mode(0o600))
+            .expect("the users file is made private");
 
         let log = Arc::new(Mutex::new(Vec::new()));
         let process = spawn(folder.path(), environment, &log);
@@ -142,7 +147,8 @@ impl Portcullis {
                 break format!("it ended with {status}");
             }
             let answer = client().get(self.admin_url("/readyz")).send().await;
-            if answer.is_ok_and(|answer| answer.status() == 200) {
+            // That ready means listening has a test of its own.
+            if answer.is_ok_and(|answer| answer.status() == 200) && TcpStream::connect(self.listen).await.is_ok() {
                 return;
             }
             if Instant::now() > give_up {
