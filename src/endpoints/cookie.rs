@@ -45,8 +45,8 @@ impl CookieShape {
 
     /// `Set-Cookie` for `token`, for as long as its session can still live.
     pub(super) fn set(&self, token: &str, max_age: Duration) -> HeaderValue {
-        // Up to a whole second: a cookie is not deleted while its token is good.
-        let max_age_s = max_age.as_millis().div_ceil(1000);
+        // A cookie is not deleted while its token is good, be it for less than a second.
+        let max_age_s = if max_age.is_zero() { 0 } else { max_age.as_secs().max(1) };
         let max_age = cookie::time::Duration::seconds(max_age_s.try_into().unwrap_or(i64::MAX));
         let cookie = Cookie::build((&*self.name, token))
             .http_only(true)
