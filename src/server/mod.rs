@@ -4,6 +4,7 @@
 
 mod compile;
 mod error;
+mod peers;
 mod state;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -22,10 +23,11 @@ use tracing::{info, warn};
 pub use compile::policy;
 pub use error::StartError;
 
+use self::peers::Peers;
 use crate::admin::{Admin, Readiness, State as AdminState};
 use crate::config::Config;
 use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Binding, ConnectionLimits, InFlight, Signals, certified_key, proxy_service};
+use crate::proxy::{Binding, ConnectionLimits, Flying, InFlight, Signals, certified_key, proxy_service};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
@@ -68,10 +70,12 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             backend: Arc::clone(&state.backend),
             mirror: Arc::clone(&state.mirror),
             sessions: Arc::clone(&state.sessions),
+            peers: Peers::new(&state),
             used: Mutex::new(Some(used_writer)),
             upstreams: Arc::clone(&compiled.upstreams),
             listening: bindings.iter().map(|binding| binding.address).collect(),
             readiness: Arc::clone(&readiness),
+            flying: Mutex::new(Some(in_flight.begin())),
         },
     );
     behind.threads = Some(1);
@@ -106,16 +110,19 @@ struct Behind {
     backend: Arc<dyn Backend>,
     mirror: Arc<Mirror>,
     sessions: Arc<Sessions>,
+    peers: Peers,
     used: Mutex<Option<UsedMarksWriter>>,
     upstreams: Arc<Upstreams>,
     listening: Vec<SocketAddr>,
     readiness: Arc<Readiness>,
+    /// The process does not leave before this is gone.
+    flying: Mutex<Option<Flying>>,
 }
 
 #[async_trait]
 impl BackgroundService for Behind {
     /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
-    async fn start_with_ready_notifier(&self, shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
         let used = self.used.lock().await.take();
         let marks = async {
             if let Some(used) = used {
@@ -128,10 +135,11 @@ impl BackgroundService for Behind {
                 self.mirror.revocations.remove_expired(Timestamp::now());
             }
         };
+        let watch = shutdown.clone();
         let upstreams = async {
             self.upstreams.resolve().await;
             ready.notify_ready();
-            self.upstreams.run(shutdown).await;
+            self.upstreams.run(watch).await;
         };
         let listening = async {
             for address in &self.listening {
@@ -139,7 +147,18 @@ impl BackgroundService for Behind {
             }
             self.readiness.set_configured();
         };
-        tokio::join!(self.backend.follow(&self.mirror), marks, sweep, upstreams, listening);
+        let follow = async {
+            // Nothing of the store counts until it is certain that all proxies on it understand one another.
+            self.peers.agree().await;
+            tokio::join!(self.backend.follow(&self.mirror), self.peers.stay_in_touch());
+        };
+        let leave = async {
+            // An error means that nobody is left who could ask for the end.
+            let _ = shutdown.wait_for(|ending| *ending).await;
+            self.peers.withdraw().await;
+            drop(self.flying.lock().await.take());
+        };
+        tokio::join!(follow, marks, sweep, upstreams, listening, leave);
     }
 }
 

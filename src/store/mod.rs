@@ -7,6 +7,7 @@
 //! reported that was not made durable; a call outlives its deadline.
 
 mod mirror;
+mod peers;
 mod record;
 mod sessions;
 mod used;
@@ -19,10 +20,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use mirror::{Freshness, Mirror};
+pub use peers::{Announcement, Disagreement};
 pub use sessions::{Observe, Operation, OperationOutcome, Sessions};
 pub use used::{UsedMarks, UsedMarksWriter};
 
 use crate::session::{Session, SessionId};
+
+/// How long an announcement holds: a proxy that is gone is waited for no longer.
+pub const ANNOUNCEMENT_LEASE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// A session as it was read, with the exact bytes that the next commit is compared against.
 #[derive(Clone, Debug)]
@@ -78,6 +83,16 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The subject's sessions that have neither ended nor passed their absolute end.
     async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Tells the other proxies on this store which keys this one has, for [`ANNOUNCEMENT_LEASE`], or takes that back (none); and
+    /// hears what they have. A store that is not shared has nobody to tell.
+    async fn announce(
+        &self,
+        _proxy: u64,
+        _announcement: Option<&Announcement>,
+    ) -> Result<Vec<Announcement>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Follows the published revocations into `mirror` until the process ends, through every fault. A local store loads
     /// what it holds once; everything after that reaches the mirror with the commit itself.

@@ -23,7 +23,7 @@ use self::follow::Follower;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
 pub use self::options::{RedisOptions, RedisOptionsError};
-use super::{Backend, Committed, Mirror, Observe, StoreError, Stored, record};
+use super::{ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Mirror, Observe, StoreError, Stored, record};
 use crate::session::{PARTITIONS, Session, SessionId};
 use crate::time::Timestamp;
 
@@ -219,6 +219,18 @@ impl Backend for Redis {
             return Err(self.lost(partition, &known));
         }
         Ok(sessions.iter().filter_map(|id| SessionId::parse(id).ok()).collect())
+    }
+
+    async fn announce(&self, proxy: u64, announcement: Option<&Announcement>) -> Result<Vec<Announcement>, StoreError> {
+        let unreadable = |error: serde_json::Error| StoreError::Unavailable(format!("Redis: an announcement: {error}"));
+        let text = announcement.map(serde_json::to_string).transpose().map_err(unreadable)?.unwrap_or_default();
+        let announce = &self.scripts.announce;
+        let mut call = announce.key(self.keys.proxies());
+        call.arg(format!("{proxy:016x}")).arg(text).arg(ANNOUNCEMENT_LEASE.as_millis() as u64);
+        let call = &call;
+        let others: Vec<String> =
+            self.calls.call(|mut connection| async move { call.invoke_async(&mut connection).await }).await?;
+        others.iter().map(|other| serde_json::from_str(other)).collect::<Result<_, _>>().map_err(unreadable)
     }
 
     async fn follow(&self, mirror: &Mirror) {

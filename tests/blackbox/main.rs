@@ -11,6 +11,7 @@ mod demo;
 mod first_day;
 mod framing;
 mod identity;
+mod keys;
 mod lifecycle;
 mod login;
 mod metrics;

@@ -43,6 +43,11 @@ impl Keys {
         self.key(partition, "amnesia_since")
     }
 
+    /// What the proxies say of themselves. It belongs to no partition, and is touched alone.
+    pub(super) fn proxies(&self) -> String {
+        format!("{}proxies", self.prefix)
+    }
+
     fn key(&self, partition: usize, name: impl Display) -> String {
         format!("{}{{{partition:02}}}:{name}", self.prefix)
     }
@@ -50,6 +55,7 @@ impl Keys {
 
 /// The scripts. Each says itself what it does.
 pub(super) struct Scripts {
+    pub announce: Script,
     pub commit: Script,
     pub heartbeat: Script,
     pub reopen: Script,
@@ -59,6 +65,7 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Scripts {
         Scripts {
+            announce: Script::new(include_str!("scripts/announce.lua")),
             commit: Script::new(include_str!("scripts/commit.lua")),
             heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
             reopen: Script::new(include_str!("scripts/reopen.lua")),

@@ -20,7 +20,7 @@ mod redis;
 
 use std::time::{Duration, Instant};
 
-pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, set_roles, users_file};
+pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, run_binary, set_roles, users_file};
 pub use actors::{Answer, Browser, anon, bearer, client};
 pub use apps::{LegacyApp, Radicale};
 pub use backend::{EchoBackend, Recorded, Script};

@@ -46,6 +46,13 @@ impl Portcullis {
 
     /// The same with a test's own environment variables.
     pub async fn start_with(config: &str, environment: &[(&'static str, &'static str)]) -> Portcullis {
+        let mut gate = Portcullis::start_unready(config, environment);
+        gate.ready().await;
+        gate
+    }
+
+    /// The same, without waiting until it is ready.
+    pub fn start_unready(config: &str, environment: &[(&'static str, &'static str)]) -> Portcullis {
         let folder = TempDir::new().expect("a temporary folder");
         let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -70,9 +77,7 @@ impl Portcullis {
         let log = Arc::new(Mutex::new(Vec::new()));
         let process = spawn(folder.path(), environment, &log);
         let scheme = if text.contains("tls:") { "https" } else { "http" };
-        let mut gate = Portcullis { folder, listen, admin, scheme, environment: environment.to_vec(), process, log };
-        gate.ready().await;
-        gate
+        Portcullis { folder, listen, admin, scheme, environment: environment.to_vec(), process, log }
     }
 
     /// The address of a path on the public listener.
