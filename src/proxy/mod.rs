@@ -20,5 +20,5 @@ mod wire;
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;
-pub use service::{Binding, CertificateError, ConnectionLimits, certified_key, proxy_service};
+pub use service::{Binding, Certificate, CertificateError, ConnectionLimits, load_certificate, proxy_service};
 pub use shutdown::{Flying, InFlight, Signals};

@@ -16,11 +16,13 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::compiled::Compiled;
 use super::edge::{Connections, Requests};
 use super::phases::Phases;
 use super::shutdown::InFlight;
+use crate::time::Timestamp;
 
 /// One address to listen on.
 #[derive(Clone)]
@@ -28,9 +30,17 @@ pub struct Binding {
     /// The address.
     pub address: SocketAddr,
     /// The certificate and its key; none for plain http.
-    pub certificate: Option<Arc<CertifiedKey>>,
+    pub certificate: Option<Certificate>,
     /// Plain http: HTTP/2 with prior knowledge is taken too.
     pub h2c: bool,
+}
+
+/// A certificate that can be shown to clients.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    key: Arc<CertifiedKey>,
+    /// When it runs out (RFC 5280 section 4.1.2.5).
+    pub not_after: Timestamp,
 }
 
 /// What bounds connections.
@@ -76,16 +86,21 @@ pub enum CertificateError {
 }
 
 /// Reads a certificate chain and its key, and checks that they belong together.
-pub fn certified_key(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, CertificateError> {
+pub fn load_certificate(certificate: &Path, key: &Path) -> Result<Certificate, CertificateError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
     let chain = chain
         .and_then(|chain| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) });
     let chain =
         chain.map_err(|source| CertificateError::Certificate { file: certificate.display().to_string(), source })?;
+    let not_after = chain
+        .first()
+        .and_then(|first| X509Certificate::from_der(first).ok())
+        .map_or(0, |(_, certificate)| u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or_default());
     let file = || key.display().to_string();
     let key = PrivateKeyDer::from_pem_file(key).map_err(|source| CertificateError::Key { file: file(), source })?;
     let certified = CertifiedKey::from_der(chain, key, &default_provider());
-    certified.map(Arc::new).map_err(|source| CertificateError::Pair { file: file(), source })
+    let key = certified.map_err(|source| CertificateError::Pair { file: file(), source })?;
+    Ok(Certificate { key: Arc::new(key), not_after: Timestamp::from_secs(not_after) })
 }
 
 /// The service that answers on all `bindings`, which must agree on `h2c`. `process` names this process in request ids.
@@ -117,7 +132,7 @@ pub fn proxy_service(
         match &binding.certificate {
             None => service.add_tcp(&address),
             Some(certificate) => {
-                let resolver = SingleCertAndKey::from(Arc::clone(certificate));
+                let resolver = SingleCertAndKey::from(Arc::clone(&certificate.key));
                 let mut settings = TlsSettings::intermediate("", "")?;
                 settings.set_cert_resolver(Arc::new(resolver));
                 settings.set_alpn(ALPN::H2H1);

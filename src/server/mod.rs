@@ -27,7 +27,7 @@ use self::peers::Peers;
 use crate::admin::{Admin, Readiness, State as AdminState};
 use crate::config::Config;
 use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Binding, ConnectionLimits, Flying, InFlight, Signals, certified_key, proxy_service};
+use crate::proxy::{Binding, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
@@ -53,6 +53,11 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     let compiled = Arc::new(compiled);
     let readiness = Arc::new(Readiness::new(Arc::clone(&state.mirror)));
     state.metrics.config_read(Some(Timestamp::now()));
+    for (listener, binding) in config.listen.iter().zip(&bindings) {
+        if let (Some(tls), Some(certificate)) = (&listener.tls, &binding.certificate) {
+            state.metrics.certificate_loaded(&tls.certificate.display().to_string(), certificate.not_after)?;
+        }
+    }
     let of_cache = Arc::clone(&compiled);
     state.metrics.read_token_cache(move || of_cache.verifier.entries());
 
@@ -177,7 +182,7 @@ async fn wait_until_open(address: SocketAddr) {
 fn bindings(config: &Config) -> Result<Vec<Binding>, StartError> {
     let bind = |listener: &crate::config::Listener| {
         let certificate = match &listener.tls {
-            Some(tls) => Some(certified_key(&tls.certificate, &tls.key)?),
+            Some(tls) => Some(load_certificate(&tls.certificate, &tls.key)?),
             None => None,
         };
         Ok(Binding { address: listener.address, h2c: listener.h2c && certificate.is_none(), certificate })
