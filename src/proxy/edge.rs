@@ -2,9 +2,8 @@
 //!
 //! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,28 +14,17 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
+use super::head;
 use super::phases::Phases;
+use super::watched::Watched;
 use crate::telemetry::Metrics;
-
-tokio::task_local! {
-    /// Whether the head of the request that this task serves has been read.
-    static HEAD_READ: Cell<bool>;
-}
-
-/// The head of the current request has been read.
-pub(super) fn head_read() {
-    // Outside of the scope there is no deadline either.
-    let _ = HEAD_READ.try_with(|read| read.set(true));
-}
-
-/// Marks a connection that has served a request before.
-pub(super) struct Reused;
 
 /// Requests, with a deadline for their heads.
 pub(super) struct Requests {
     pub(super) proxy: Arc<HttpProxy<Phases>>,
     pub(super) header_timeout: Duration,
     pub(super) keep_alive: Duration,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[async_trait]
@@ -52,16 +40,20 @@ impl HttpServerApp for Requests {
         let context = session.take_connection_user_context();
         let idle = if context.is_some() { self.keep_alive } else { Duration::ZERO };
         session.set_connection_user_context(context);
+        let received_before = head::received();
         let serve = async {
             let mut work = std::pin::pin!(self.proxy.process_new_http(session, shutdown));
-            tokio::select! {
+            let done = tokio::select! {
                 biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep(idle + self.header_timeout) => {}
+                done = &mut work => done,
+                () = tokio::time::sleep(idle + self.header_timeout) => if head::is_read() { work.await } else { None },
+            };
+            if !head::is_read() && head::received() > received_before {
+                self.metrics.refused_by_parser();
             }
-            if HEAD_READ.with(Cell::get) { work.await } else { None }
+            done
         };
-        HEAD_READ.scope(Cell::new(false), serve).await
+        head::expected(serve).await
     }
 
     fn h2_options(&self) -> Option<H2Options> {
@@ -100,7 +92,9 @@ impl ServerApp for Connections {
             return None;
         }
         let _counted = self.metrics.connected();
-        self.requests.process_new(stream, shutdown).await
+        let received = Arc::new(AtomicU64::new(0));
+        let stream = Box::new(Watched::new(stream, Arc::clone(&received), self.requests.header_timeout));
+        head::counted(received, self.requests.process_new(stream, shutdown)).await
     }
 
     async fn cleanup(&self) {

@@ -10,11 +10,13 @@ mod compiled;
 mod edge;
 mod facts;
 mod forward;
+mod head;
 mod phases;
 mod respond;
 mod service;
 mod shutdown;
 pub mod upstream;
+mod watched;
 mod wire;
 
 pub use compiled::{Compiled, Limits, RouteExtras};

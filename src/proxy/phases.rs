@@ -19,12 +19,12 @@ use tracing::warn;
 
 use super::body;
 use super::compiled::Compiled;
-use super::edge::{Reused, head_read};
 use super::facts::RequestFacts;
 use super::forward::{Forwarding, RequestIds};
+use super::head::{self, Reused};
 use super::respond::{self, CorsAnswer};
 use super::shutdown::{Flying, InFlight};
-use super::upstream::Picked;
+use super::upstream::{Picked, prepare_for_upgrade};
 use super::wire::{check_wire, read_head};
 use crate::endpoints::{LOGIN_BODY_BYTES_MAX, Request};
 use crate::gate::{Client, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
@@ -154,7 +154,7 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        head_read();
+        head::has_been_read();
         let limits = &self.compiled.limits;
         session.set_keepalive(Some(limits.keep_alive_s));
         session.set_read_timeout(Some(limits.body_timeout));
@@ -211,6 +211,9 @@ impl ProxyHttp for Phases {
         let mut peer = Box::new(HttpPeer::clone(&picked));
         if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
             peer.options.read_timeout = Some(STREAM_IDLE);
+        }
+        if session.is_upgrade_req() {
+            prepare_for_upgrade(&mut peer);
         }
         context.picked = Some(picked);
         context.asked_upstream = Some(Instant::now());

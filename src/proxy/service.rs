@@ -118,8 +118,12 @@ pub fn proxy_service(
     options.h2_idle_timeout = Some(limits.keep_alive);
     proxy.server_options = Some(options);
 
-    let requests =
-        Requests { proxy: Arc::new(proxy), header_timeout: limits.header_timeout, keep_alive: limits.keep_alive };
+    let requests = Requests {
+        proxy: Arc::new(proxy),
+        header_timeout: limits.header_timeout,
+        keep_alive: limits.keep_alive,
+        metrics: Arc::clone(&compiled.metrics),
+    };
     let connections = Connections {
         requests: Arc::new(requests),
         metrics: Arc::clone(&compiled.metrics),

@@ -12,6 +12,7 @@ mod probe;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod upstreams;
 mod watch;
 
@@ -25,6 +26,7 @@ use pingora::upstreams::peer::HttpPeer;
 use self::endpoint::{Endpoint, State};
 use self::peer::Peers;
 pub use self::spec::{Balance, HealthCheckSpec, ServerSpec, UpstreamError, UpstreamSpec};
+pub(super) use self::upgrade::prepare as prepare_for_upgrade;
 pub use self::upstreams::Upstreams;
 
 /// A group of servers.

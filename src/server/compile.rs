@@ -6,7 +6,7 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::error::StartError;
-use super::state::{State, open_upstreams};
+use super::state::State;
 use crate::config::{self, Config};
 use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
@@ -14,10 +14,11 @@ use crate::gate::{
     PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::{self, LoginLimits};
-use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec};
+use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
 use crate::proxy::{Compiled, Limits, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
 use crate::store::{UsedMarks, UsedMarksWriter};
+use crate::telemetry::{Metrics, UpstreamTable};
 use crate::time::Timestamp;
 use crate::token::AccessPolicy;
 
@@ -179,7 +180,7 @@ fn login_limits(login: &config::Login) -> LoginLimits {
     limits
 }
 
-pub(super) fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
+fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
     let tls = upstream.tls.as_ref();
     UpstreamSpec {
         name: upstream.name.clone(),
@@ -205,4 +206,25 @@ pub(super) fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
         ca_file: tls.and_then(|tls| tls.ca_file.clone()),
         http2: upstream.protocol == config::Protocol::Http2,
     }
+}
+
+/// Upstreams, watched and reported to the metrics.
+fn open_upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
+    let servers: Vec<Vec<String>> = config
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.servers.iter().map(config::ServerUrl::authority).collect())
+        .collect();
+    let named = config.upstreams.iter().zip(&servers);
+    let measured = metrics.upstreams(
+        named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())),
+    )?;
+    let measured = Arc::new(measured);
+    let report = Arc::clone(&measured);
+    let upstreams = Upstreams::new(config.upstreams.iter().map(upstream_spec), move |upstream, server, up| {
+        if let Some(metrics) = report.upstream(upstream) {
+            metrics.set_up(server, up);
+        }
+    })?;
+    Ok((Arc::new(upstreams), measured))
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use super::error::StartError;
 use crate::config::{self, Config, StoreKind};
 use crate::keys;
-use crate::proxy::upstream::Upstreams;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::redis::{Redis, RedisOptions};
 use crate::store::{Backend, Mirror, Observe, Sessions};
-use crate::telemetry::{Metrics, UpstreamTable};
+use crate::telemetry::Metrics;
 use crate::token::{Algorithm, KeySet};
 
 /// What a process has, whatever is configured anew.
@@ -98,29 +97,4 @@ fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
         deadline,
         ..RedisOptions::new(redis.url.clone())
     }
-}
-
-/// Upstreams, watched and reported to the metrics.
-pub(super) fn open_upstreams(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
-    let servers: Vec<Vec<String>> = config
-        .upstreams
-        .iter()
-        .map(|upstream| upstream.servers.iter().map(config::ServerUrl::authority).collect())
-        .collect();
-    let named = config.upstreams.iter().zip(&servers);
-    let measured = metrics.upstreams(
-        named.map(|(upstream, servers)| (upstream.name.as_str(), servers.iter().map(String::as_str).collect())),
-    )?;
-    let measured = Arc::new(measured);
-    let report = Arc::clone(&measured);
-    let upstreams =
-        Upstreams::new(config.upstreams.iter().map(super::compile::upstream_spec), move |upstream, server, up| {
-            if let Some(metrics) = report.upstream(upstream) {
-                metrics.set_up(server, up);
-            }
-        })?;
-    Ok((Arc::new(upstreams), measured))
 }

@@ -137,7 +137,7 @@ impl Metrics {
             })?,
             token_cache_entries: make.scraped("token_cache_entries", "Verified tokens in the cache.")?,
             connections: make.gauge("connections", "Open connections of clients.")?,
-            requests_refused_by_parser: make.counter("requests_refused_by_parser_total", "Requests that broke HTTP's rules so badly that no route could be looked for.")?,
+            requests_refused_by_parser: make.counter("requests_refused_by_parser_total", "Heads on HTTP/1 connections that never became a request: not HTTP, too large, cut off, or too slow.")?,
             config_last_reload_successful: make.gauge("config_last_reload_successful", "1 if the configuration was valid when it was last read.")?,
             config_last_reload_success: make.time("config_last_reload_success_timestamp_seconds", "When the configuration in use was read, as Unix time.")?,
             certificate_not_after: make.times("tls_certificate_not_after_timestamp_seconds", "When a certificate of a listener expires, as Unix time.", &["certificate"])?,

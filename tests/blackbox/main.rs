@@ -8,6 +8,7 @@ mod harness;
 mod cors;
 mod cross_site;
 mod demo;
+mod edge;
 mod first_day;
 mod framing;
 mod identity;

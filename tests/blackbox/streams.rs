@@ -302,6 +302,8 @@ async fn a_whole_life_over_http_2_and_tls() {
     let builder =
         || reqwest::Client::builder().no_proxy().tls_certs_only([authority.clone()]).resolve("localhost", gate.listen);
     let url = |path: &str| format!("https://localhost:{}{path}", gate.listen.port());
+    let expires = gate.metrics().await.sum("portcullis_tls_certificate_not_after_timestamp_seconds", &[]);
+    assert!(expires.is_some_and(|expires| expires > 1.7e9), "{expires:?}");
     for (client, version) in [(builder(), http::Version::HTTP_2), (builder().http1_only(), http::Version::HTTP_11)] {
         let client = client.build().expect("a client");
         let login = client.post(url("/login")).form(&[("username", ALICE.name), ("password", ALICE.password)]);

@@ -54,6 +54,11 @@ impl RawConnection {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
+    /// Writes, and says whether that was still possible.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
     /// Says that nothing more will be written.
     pub async fn finish(&mut self) {
         let _ = self.stream.shutdown().await;
