@@ -12,7 +12,7 @@ use crate::config;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Check {
     /// The configuration to look at.
-    #[arg(long, value_name = "FILE", default_value = "proxy.yaml")]
+    #[arg(long, short, value_name = "FILE", default_value = "proxy.yaml", env = "PORTCULLIS_CONFIG")]
     pub config: PathBuf,
 }
 

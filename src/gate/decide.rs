@@ -161,17 +161,24 @@ enum Target<'t> {
 
 /// Finds what the request is aimed at, and refuses if a backend that reads the path differently could see another rule.
 fn find_target<'t>(policy: &'t Policy, head: &RequestHead<'_>) -> Result<Target<'t>, Reason> {
-    let find = |path: &[u8]| match policy.endpoints.find(head.host.name(), path) {
-        Some(endpoint) => Target::Endpoint(endpoint),
-        None => Target::Rule(policy.routes.find(head.host.name(), path, head.method)),
+    let host = head.host.name();
+    let aim = |path: &[u8], case_is_folded| {
+        let (endpoint, rule) = match case_is_folded {
+            false => (policy.endpoints.find(host, path), policy.routes.find(host, path, head.method)),
+            true => (policy.endpoints.find_folded(host, path), policy.routes.find_folded(host, path, head.method)),
+        };
+        endpoint.map_or(Target::Rule(rule), Target::Endpoint)
     };
-    let target = find(head.path.decoded());
+    let target = aim(head.path.decoded(), false);
     let takes_encoded_slashes = match target {
         Target::Rule(Match::Route(index)) => policy.routes.routes()[index].encoded_slashes,
         _ => false,
     };
     let ambiguous = (head.path.has_encoded_slash() && !takes_encoded_slashes)
-        || head.path.other_readings().any(|reading| find(&reading) != target);
+        || head
+            .path
+            .other_readings(policy.routes.has_upper_case())
+            .any(|reading| aim(&reading.path, reading.case_is_folded) != target);
     if ambiguous { Err(Reason::PathAmbiguous) } else { Ok(target) }
 }
 

@@ -28,7 +28,7 @@ pub use head::{RawHead, RequestHead, Scheme};
 pub use identity::{Identity, IdentityHeaders};
 pub use identity_headers::{IdentityHeaderNames, IdentityHeaderSpellings};
 pub use origin::{CORS_HEADERS, Cors, Origins};
-pub use path::{Ambiguous, Path};
+pub use path::{Ambiguous, Path, Reading};
 pub use policy::{EndpointTable, Policy, WhenStale};
 pub use reason::Reason;
 pub use reply::Reply;

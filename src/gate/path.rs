@@ -69,14 +69,26 @@ impl<'a> Path<'a> {
         self.opaque_slashes.is_some()
     }
 
-    /// Every other way in which a backend could read it. None for a usual path.
-    pub fn other_readings(&self) -> impl Iterator<Item = Vec<u8>> {
+    /// Every other way in which a backend could read it. None for a usual path, unless `rules_have_upper_case`: then a path
+    /// in lower case can be read as one of theirs.
+    pub fn other_readings(&self, rules_have_upper_case: bool) -> impl Iterator<Item = Reading> {
         let Unusual { parameters, empty_segments, upper_case } = self.unusual;
-        let folds = u8::from(parameters) | u8::from(empty_segments) << 1 | u8::from(upper_case) << 2;
+        let folds_case = upper_case || rules_have_upper_case;
+        let folds = u8::from(parameters) | u8::from(empty_segments) << 1 | u8::from(folds_case) << 2;
         let of_decoded = (1..=folds).map(|fold| (&self.decoded[..], fold));
         let of_opaque = self.opaque_slashes.iter().flat_map(move |path| (0..=folds).map(move |fold| (&path[..], fold)));
-        of_decoded.chain(of_opaque).filter(move |(_, fold)| fold & !folds == 0).map(|(path, fold)| folded(path, fold))
+        let chosen = of_decoded.chain(of_opaque).filter(move |(_, fold)| fold & !folds == 0);
+        chosen.map(|(path, fold)| Reading { path: folded(path, fold), case_is_folded: fold & 4 != 0 })
     }
+}
+
+/// How a backend could read a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reading {
+    /// The path, as it is read.
+    pub path: Vec<u8>,
+    /// Upper and lower case are one to this reader.
+    pub case_is_folded: bool,
 }
 
 /// A character that no decoded path holds: it stands for an encoded slash in a reading that does not split there.
@@ -239,7 +251,7 @@ mod tests {
         ) {
             if let Ok(path) = Path::read(target.as_bytes()) {
                 let seen = lenient(target.as_bytes());
-                let mut readings = path.other_readings().collect::<Vec<_>>();
+                let mut readings = path.other_readings(false).map(|reading| reading.path).collect::<Vec<_>>();
                 readings.push(path.decoded().to_vec());
                 prop_assert!(
                     readings.iter().any(|reading| normal(reading) == normal(&seen)),
@@ -253,7 +265,7 @@ mod tests {
         fn no_target_makes_it_panic(target in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(path) = Path::read(&target) {
                 prop_assert!(path.decoded().starts_with(b"/"));
-                prop_assert!(path.other_readings().count() <= 15);
+                prop_assert!(path.other_readings(true).count() <= 15);
             }
         }
     }
@@ -262,6 +274,6 @@ mod tests {
     fn a_usual_path_is_borrowed_and_has_one_reading() {
         let path = Path::read(b"/assets/app-1.2.css?v=/../admin").unwrap();
         assert!(matches!(path.decoded, Cow::Borrowed(b"/assets/app-1.2.css")));
-        assert_eq!(path.other_readings().count(), 0);
+        assert_eq!(path.other_readings(false).count(), 0);
     }
 }

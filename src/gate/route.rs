@@ -71,7 +71,7 @@ pub struct Route {
 
 /// Two rules for the same host, path and method.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the routes {first:?} and {second:?} match exactly the same requests")]
+#[error("the routes {first:?} and {second:?} match the same requests (upper and lower case count as the same)")]
 pub struct DuplicateRoute {
     /// The name of the first.
     pub first: String,
@@ -93,6 +93,14 @@ pub enum Match<'t> {
 /// All rules, compiled. Its cost does not grow with their number.
 pub struct RouteTable {
     routes: Vec<Route>,
+    patterns: Patterns,
+    /// The same with all paths in lower case, as a backend that folds case reads them; none if they are so already.
+    folded: Option<Patterns>,
+}
+
+/// The patterns of all rules, by host.
+#[derive(Default)]
+struct Patterns {
     exact_hosts: HashMap<String, Paths>,
     wildcard_hosts: HashMap<String, Paths>,
     any_host: Paths,
@@ -107,21 +115,61 @@ struct Paths {
 }
 
 impl RouteTable {
-    /// Compiles the rules.
+    /// Compiles the rules. Two rules whose paths differ in nothing but case are duplicates: a backend that folds case could
+    /// not be protected by them.
     pub fn new(routes: Vec<Route>) -> Result<RouteTable, DuplicateRoute> {
-        let mut table = RouteTable {
-            routes: Vec::new(),
-            exact_hosts: HashMap::default(),
-            wildcard_hosts: HashMap::default(),
-            any_host: Paths::default(),
+        let folded = Patterns::compile(&routes, str::to_ascii_lowercase)?;
+        let has_upper_case = routes.iter().any(|route| route.path.text().bytes().any(|byte| byte.is_ascii_uppercase()));
+        let (patterns, folded) = match has_upper_case {
+            true => (Patterns::compile(&routes, str::to_owned)?, Some(folded)),
+            false => (folded, None),
         };
+        Ok(RouteTable { routes, patterns, folded })
+    }
+
+    /// The rules, in the order in which they were given.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Do the rules' paths have upper-case letters, so that a path in lower case can be read as theirs?
+    pub fn has_upper_case(&self) -> bool {
+        self.folded.is_some()
+    }
+
+    /// The rule for a request. `host` is in lower case, without a port; `path` is percent-decoded.
+    pub fn find(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+        self.choose(&self.patterns, host, path, method)
+    }
+
+    /// The rule for a request in the eyes of a backend that folds case; `path` is in lower case.
+    pub fn find_folded(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+        self.choose(self.folded.as_ref().unwrap_or(&self.patterns), host, path, method)
+    }
+
+    fn choose<'t>(&self, patterns: &'t Patterns, host: &str, path: &[u8], method: &Method) -> Match<'t> {
+        let Some(rules) = patterns.paths_of(host).rules_for(path) else { return Match::None };
+        let takes = |&&index: &&usize| {
+            let methods = &self.routes[index].methods;
+            methods.is_empty() || methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
+        };
+        match rules.iter().find(takes) {
+            Some(&index) => Match::Route(index),
+            None => Match::OtherMethods(rules),
+        }
+    }
+}
+
+impl Patterns {
+    fn compile(routes: &[Route], spell: impl Fn(&str) -> String) -> Result<Patterns, DuplicateRoute> {
+        let mut patterns = Patterns::default();
         for (index, route) in routes.iter().enumerate() {
             let paths = match &route.host {
-                HostPattern::Any => &mut table.any_host,
-                HostPattern::Exact(name) => table.exact_hosts.entry(name.to_ascii_lowercase()).or_default(),
-                HostPattern::Below(name) => table.wildcard_hosts.entry(name.to_ascii_lowercase()).or_default(),
+                HostPattern::Any => &mut patterns.any_host,
+                HostPattern::Exact(name) => patterns.exact_hosts.entry(name.to_ascii_lowercase()).or_default(),
+                HostPattern::Below(name) => patterns.wildcard_hosts.entry(name.to_ascii_lowercase()).or_default(),
             };
-            let same_pattern = paths.rules_of(&route.path);
+            let same_pattern = paths.rules_of(&route.path, &spell);
             let clash = same_pattern.iter().find(|&&other| overlaps(&routes[other].methods, &route.methods));
             if let Some(&other) = clash {
                 return Err(DuplicateRoute { first: routes[other].name.clone(), second: route.name.clone() });
@@ -131,26 +179,7 @@ impl RouteTable {
                 false => same_pattern.insert(0, index),
             }
         }
-        table.routes = routes;
-        Ok(table)
-    }
-
-    /// The rules, in the order in which they were given.
-    pub fn routes(&self) -> &[Route] {
-        &self.routes
-    }
-
-    /// The rule for a request. `host` is in lower case, without a port; `path` is percent-decoded.
-    pub fn find(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
-        let Some(rules) = self.paths_of(host).rules_for(path) else { return Match::None };
-        let takes = |&&index: &&usize| {
-            let methods = &self.routes[index].methods;
-            methods.is_empty() || methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
-        };
-        match rules.iter().find(takes) {
-            Some(&index) => Match::Route(index),
-            None => Match::OtherMethods(rules),
-        }
+        Ok(patterns)
     }
 
     fn paths_of(&self, host: &str) -> &Paths {
@@ -170,17 +199,25 @@ impl RouteTable {
     }
 }
 
+impl PathPattern {
+    fn text(&self) -> &str {
+        match self {
+            PathPattern::Exact(path) | PathPattern::Prefix(path) => path,
+        }
+    }
+}
+
 fn overlaps(left: &[Method], right: &[Method]) -> bool {
     (left.is_empty() && right.is_empty()) || left.iter().any(|method| right.contains(method))
 }
 
 impl Paths {
-    fn rules_of(&mut self, pattern: &PathPattern) -> &mut Vec<usize> {
-        let without_slash = |path: &str| path.strip_suffix('/').unwrap_or(path).as_bytes().to_vec();
+    fn rules_of(&mut self, pattern: &PathPattern, spell: impl Fn(&str) -> String) -> &mut Vec<usize> {
+        let key = |path: &str| spell(path.strip_suffix('/').unwrap_or(path)).into_bytes();
         match pattern {
-            PathPattern::Exact(path) => self.exact.entry(without_slash(path)).or_default(),
-            PathPattern::Prefix(path) if path.ends_with('/') => self.below.entry(without_slash(path)).or_default(),
-            PathPattern::Prefix(path) => self.prefix.entry(path.as_bytes().to_vec()).or_default(),
+            PathPattern::Exact(path) => self.exact.entry(key(path)).or_default(),
+            PathPattern::Prefix(path) if path.ends_with('/') => self.below.entry(key(path)).or_default(),
+            PathPattern::Prefix(path) => self.prefix.entry(key(path)).or_default(),
         }
     }
 

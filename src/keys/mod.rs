@@ -133,7 +133,7 @@ pub enum KeysError {
         path: PathBuf,
     },
     /// Others than its owner can read or change it.
-    #[error("{path}: others than its owner can use these keys (mode {mode:04o}); run `chmod 600 {path}`", path = path.display())]
+    #[error("{path}: more people than its owner and group can use these keys, or change them (mode {mode:04o}); run `chmod 600 {path}`", path = path.display())]
     Exposed {
         /// The file.
         path: PathBuf,

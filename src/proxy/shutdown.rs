@@ -52,14 +52,17 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
             warn!("signals cannot be listened for; the process can only be killed");
             return std::future::pending().await;
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => warn!("SIGHUP changes nothing: the configuration is read at start; restart to apply it"),
+            }
         }
         info!("leaving: no new connections, up to {:?} for the requests under way", self.drain);
         (self.draining)();

@@ -27,6 +27,7 @@ impl Peers {
     /// Returns once this proxy and all others understand one another. Ends the process if they do not: a proxy that went on
     /// would refuse tokens that are good.
     pub(super) async fn agree(&self) {
+        let mut said = false;
         loop {
             match self.compare().await {
                 Ok(None) => return,
@@ -35,7 +36,12 @@ impl Peers {
                     eprintln!("portcullis: {disagreement}");
                     std::process::exit(1);
                 }
-                Err(_) => tokio::time::sleep(PATIENCE).await,
+                Err(error) => {
+                    if !std::mem::replace(&mut said, true) {
+                        warn!(%error, "the store cannot be used yet; only public routes are served until it can");
+                    }
+                    tokio::time::sleep(PATIENCE).await;
+                }
             }
         }
     }

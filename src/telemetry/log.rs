@@ -1,11 +1,12 @@
 //! The log: lines of JSON, or lines for people when standard error is a terminal.
 //!
-//! What the libraries below us say in detail holds whole requests, cookies and tokens included. So a filter makes only our
-//! own code talk below `info`, and no setting can change that. Lines are written by a thread of their own: when nobody
+//! What the libraries below us say in detail holds whole requests, cookies and tokens included. So they are heard only when
+//! something is wrong, and no setting can change that. Lines are written by a thread of their own: when nobody
 //! reads them, they are lost and counted, and no request waits.
 //!
 //! What must never happen in here: a line that its content breaks in two, or that drives a terminal.
 
+mod bridge;
 mod escape;
 mod writer;
 
@@ -46,7 +47,7 @@ pub fn init(filter: Option<&str>) -> Result<LogGuard, LogError> {
     let (lines, guard) = Lines::to(io::stderr()).map_err(LogError::Thread)?;
     let json = !io::stderr().is_terminal();
     tracing::subscriber::set_global_default(subscriber(filter, json, lines)).map_err(|_| LogError::Twice)?;
-    tracing_log::LogTracer::init().map_err(|_| LogError::Twice)?;
+    bridge::init().map_err(|_| LogError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(guard)
 }
@@ -89,8 +90,6 @@ pub(super) mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 
-    use tracing_log::log;
-
     use super::escape::escape;
     use super::*;
 
@@ -111,7 +110,7 @@ pub(super) mod tests {
 
     pub(in crate::telemetry) fn logged(filter: &str, json: bool, act: impl FnOnce()) -> String {
         // Twice is fine: it forwards to the subscriber of the thread.
-        let _ = tracing_log::LogTracer::init();
+        let _ = bridge::init();
         let kept = Kept::default();
         let writer = kept.clone();
         let subscriber = subscriber(parse_filter(filter).unwrap(), json, move || writer.clone());
@@ -120,7 +119,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn libraries_are_held_at_info_whatever_the_filter_says() {
+    fn libraries_give_no_details_whatever_the_filter_says() {
         for filter in ["trace", "pingora_core=trace", "pingora_core::protocols::http=debug,h2=trace"] {
             let text = logged(filter, true, || {
                 log::debug!(target: "pingora_core::protocols::http", "cookie: secret");
@@ -135,12 +134,15 @@ pub(super) mod tests {
     #[test]
     fn libraries_and_our_details_are_heard() {
         let text = logged("info,portcullis::store=debug", true, || {
-            log::warn!(target: "pingora_core", "library");
+            log::warn!(target: "pingora_core", "something is wrong");
+            log::info!(target: "pingora_core", "chatter");
+            log::warn!(target: "pingora_proxy", "said by us already");
             tracing::debug!(target: "portcullis::store::redis", "detail");
             tracing::debug!(target: "portcullis::gate", "unasked");
         });
-        assert!(text.contains("library") && text.contains(r#""target":"pingora_core""#), "{text}");
+        assert!(text.contains("something is wrong") && text.contains(r#""library":"pingora_core""#), "{text}");
         assert!(text.contains("detail") && !text.contains("unasked"), "{text}");
+        assert!(!text.contains("chatter") && !text.contains("already"), "{text}");
     }
 
     #[test]

@@ -201,7 +201,8 @@ fn refuse_duplicates(routes: &[(Item<'_>, Route)]) {
                     route.name,
                     earlier_item.line()
                 ));
-            } else if (&earlier.host, &earlier.path) == (&route.host, &route.path)
+            } else if earlier.host == route.host
+                && folded(&earlier.path) == folded(&route.path)
                 && overlap(&earlier.methods, &route.methods)
             {
                 item.error(format!(
@@ -213,6 +214,14 @@ fn refuse_duplicates(routes: &[(Item<'_>, Route)]) {
                 ));
             }
         }
+    }
+}
+
+/// Upper and lower case count as the same: a backend that takes them for the same could not be protected.
+fn folded(path: &PathPattern) -> PathPattern {
+    match path {
+        PathPattern::Exact(path) => PathPattern::Exact(path.to_ascii_lowercase()),
+        PathPattern::Prefix(path) => PathPattern::Prefix(path.to_ascii_lowercase()),
     }
 }
 
