@@ -161,17 +161,25 @@ enum Target<'t> {
 
 /// Finds what the request is aimed at, and refuses if a backend that reads the path differently could see another rule.
 fn find_target<'t>(policy: &'t Policy, head: &RequestHead<'_>) -> Result<Target<'t>, Reason> {
-    let find = |path: &[u8]| match policy.endpoints.find(head.host.name(), path) {
+    let host = head.host.name();
+    let find = |path: &[u8]| match policy.endpoints.find(host, path) {
         Some(endpoint) => Target::Endpoint(endpoint),
-        None => Target::Rule(policy.routes.find(head.host.name(), path, head.method)),
+        None => Target::Rule(policy.routes.find(host, path, head.method)),
+    };
+    let find_folded = |path: &[u8]| match policy.endpoints.find_folded(host, path) {
+        Some(endpoint) => Target::Endpoint(endpoint),
+        None => Target::Rule(policy.routes.find_folded(host, path, head.method)),
     };
     let target = find(head.path.decoded());
     let takes_encoded_slashes = match target {
         Target::Rule(Match::Route(index)) => policy.routes.routes()[index].encoded_slashes,
         _ => false,
     };
+    // Upper case in a rule counts as much as upper case in a request: a backend that folds it takes `/admin` for `/Admin`.
+    let case_matters = head.path.has_upper_case() || policy.routes.has_upper_case();
     let ambiguous = (head.path.has_encoded_slash() && !takes_encoded_slashes)
-        || head.path.other_readings().any(|reading| find(&reading) != target);
+        || head.path.other_readings().any(|reading| find(&reading) != target)
+        || (case_matters && head.path.readings_in_lower_case().any(|reading| find_folded(&reading) != target));
     if ambiguous { Err(Reason::PathAmbiguous) } else { Ok(target) }
 }
 

@@ -27,6 +27,14 @@ impl EndpointTable {
         }
         self.paths.iter().find(|(_, own)| own.as_bytes() == path).map(|(endpoint, _)| *endpoint)
     }
+
+    /// The same in the eyes of somebody who folds case.
+    pub fn find_folded(&self, host: &str, path: &[u8]) -> Option<Endpoint> {
+        if self.host.as_deref().is_some_and(|own| own != host) {
+            return None;
+        }
+        self.paths.iter().find(|(_, own)| own.as_bytes().eq_ignore_ascii_case(path)).map(|(endpoint, _)| *endpoint)
+    }
 }
 
 /// What holds on protected routes when revocations have not been heard of for too long.

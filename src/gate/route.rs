@@ -40,6 +40,15 @@ pub enum PathPattern {
     Prefix(String),
 }
 
+impl PathPattern {
+    fn to_lower_case(&self) -> PathPattern {
+        match self {
+            PathPattern::Exact(path) => PathPattern::Exact(path.to_ascii_lowercase()),
+            PathPattern::Prefix(path) => PathPattern::Prefix(path.to_ascii_lowercase()),
+        }
+    }
+}
+
 /// One rule.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -71,7 +80,10 @@ pub struct Route {
 
 /// Two rules for the same host, path and method.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the routes {first:?} and {second:?} match exactly the same requests")]
+#[error(
+    "the routes {first:?} and {second:?} are for the same host, path and methods (upper and lower case in paths aside, \
+     as some servers fold it); change one, or remove it"
+)]
 pub struct DuplicateRoute {
     /// The name of the first.
     pub first: String,
@@ -96,6 +108,8 @@ pub struct RouteTable {
     exact_hosts: HashMap<String, Paths>,
     wildcard_hosts: HashMap<String, Paths>,
     any_host: Paths,
+    /// The same rules with their paths in lower case, if any has upper case.
+    folded: Option<Box<RouteTable>>,
 }
 
 /// The rules of one host. A value lists the rules of one pattern, those that name methods first.
@@ -109,7 +123,16 @@ struct Paths {
 impl RouteTable {
     /// Compiles the rules.
     pub fn new(routes: Vec<Route>) -> Result<RouteTable, DuplicateRoute> {
+        let lower: Vec<Route> =
+            routes.iter().map(|route| Route { path: route.path.to_lower_case(), ..route.clone() }).collect();
+        let has_upper_case = lower.iter().zip(&routes).any(|(lower, route)| lower.path != route.path);
+        let folded = if has_upper_case { Some(Box::new(RouteTable::compile(lower)?)) } else { None };
+        Ok(RouteTable { folded, ..RouteTable::compile(routes)? })
+    }
+
+    fn compile(routes: Vec<Route>) -> Result<RouteTable, DuplicateRoute> {
         let mut table = RouteTable {
+            folded: None,
             routes: Vec::new(),
             exact_hosts: HashMap::default(),
             wildcard_hosts: HashMap::default(),
@@ -151,6 +174,16 @@ impl RouteTable {
             Some(&index) => Match::Route(index),
             None => Match::OtherMethods(rules),
         }
+    }
+
+    /// Has any rule upper case in its path?
+    pub fn has_upper_case(&self) -> bool {
+        self.folded.is_some()
+    }
+
+    /// The same in the eyes of a backend that folds case. `path` is in lower case.
+    pub fn find_folded(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+        self.folded.as_deref().unwrap_or(self).find(host, path, method)
     }
 
     fn paths_of(&self, host: &str) -> &Paths {
