@@ -310,7 +310,7 @@ impl ProxyHttp for Phases {
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let route = context.route.and_then(|route| self.compiled.policy.routes.routes().get(route));
             let route = route.map_or("", |route| route.name.as_str());
-            warn!(route, %error, "a request failed");
+            warn!(route, error = told(error), "a request failed");
         }
     }
 
@@ -330,6 +330,14 @@ impl ProxyHttp for Phases {
         _context: &Context,
     ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
         Some(Box::new(Reused))
+    }
+}
+
+/// What the log is told. Pingora quotes a head that it cannot read, and that may hold cookies.
+fn told(error: &Error) -> String {
+    match [error.etype(), error.root_etype()].contains(&&ErrorType::InvalidHTTPHeader) {
+        true => format!("{} {}", error.esource().as_str(), ErrorType::InvalidHTTPHeader.as_str()),
+        false => error.to_string(),
     }
 }
 

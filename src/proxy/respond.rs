@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
@@ -50,7 +50,8 @@ fn title_case(name: &HeaderName) -> String {
     name
 }
 
-/// Makes an upstream's answer fit to pass: it sets no cookie of ours, and says nothing about CORS once that is ours to say.
+/// Makes an upstream's answer fit to pass: it sets no cookie of ours, says nothing about CORS once that is ours to say, and
+/// announces no body where there can be none (RFC 9110 section 8.6).
 pub(super) fn clean(
     response: &mut ResponseHeader,
     cookie_name: &str,
@@ -69,6 +70,10 @@ pub(super) fn clean(
         for field in kept {
             response.append_header(SET_COOKIE, field)?;
         }
+    }
+    if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
+        response.remove_header(&CONTENT_LENGTH);
+        response.remove_header(&TRANSFER_ENCODING);
     }
     if decides_cors {
         for name in CORS_HEADERS {
@@ -89,9 +94,12 @@ fn sets_cookie(headers: &HeaderMap, cookie_name: &str) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|field| names_cookie(field, cookie_name))
 }
 
-/// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name?
+/// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
+/// by its value: `=a=b` comes back as `a=b`.
 fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
-    let name = field.as_bytes().split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
+    let field = field.as_bytes();
+    let start = field.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b'=').unwrap_or(field.len());
+    let name = field[start..].split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
     name.trim_ascii().eq_ignore_ascii_case(cookie_name.as_bytes())
 }
 
@@ -105,6 +113,10 @@ mod tests {
             ("__Host-refresh=x; Path=/", true),
             ("__host-REFRESH = x", true),
             ("__Host-refresh", true),
+            ("=__Host-refresh=x; Path=/", true),
+            (" = __host-refresh =x", true),
+            ("=", false),
+            ("", false),
             ("session=__Host-refresh=x", false),
             ("x__Host-refresh=x", false),
         ] {
