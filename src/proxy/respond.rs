@@ -27,12 +27,20 @@ pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&Co
         head.insert_header(CONTENT_LENGTH, reply.body.len())?;
     }
     session.set_total_drain_timeout(Some(DRAIN));
+    end_connection_if_leaving(session);
     let without_body = reply.body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), without_body).await?;
     if !without_body {
         session.write_response_body(Some(reply.body.clone()), true).await?;
     }
     Ok(())
+}
+
+/// Says `Connection: close` while we are leaving: the client would send its next request in vain.
+pub(super) fn end_connection_if_leaving(session: &mut Session) {
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
 }
 
 /// The name as people write it, for HTTP/1; HTTP/2 has lower case only.

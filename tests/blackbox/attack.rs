@@ -1,6 +1,13 @@
 //! Attacks that once worked, or nearly: each stays here as a test.
 
-use crate::harness::{EchoBackend, Portcullis, Script, anon, eventually, raw, readings};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{EchoBackend, Portcullis, RawConnection, Script, anon, eventually, in_time, raw, readings};
 
 #[tokio::test]
 async fn a_rule_with_upper_case_holds_against_backends_that_fold_it() {
@@ -51,4 +58,126 @@ async fn an_answer_that_can_have_no_body_announces_none() {
     let gate = Portcullis::start(&format!("upstream: {}\npublic: [/public]\n", app.url())).await;
     let answer = raw(gate.listen, "GET /public HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("an answer");
     assert_eq!((answer.status, answer.header("content-length")), (204, None), "{}", answer.head);
+}
+
+/// Sends without end, and says when nobody takes it any more.
+async fn torrent() -> (String, tokio::sync::oneshot::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound address"));
+    let (over, is_over) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("the gate connects");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n").await.expect("it is sent");
+        let piece = vec![b'x'; 64 * 1024];
+        while stream.write_all(&piece).await.is_ok() {}
+        let _ = over.send(());
+    });
+    (url, is_over)
+}
+
+#[tokio::test]
+async fn who_reads_nothing_does_not_hold_the_app_for_ever() {
+    let (app, is_over) = torrent().await;
+    let gate =
+        Portcullis::start(&format!("upstream: {app}\npublic: [/public]\nlimits: {{ body_timeout: 1s }}\n")).await;
+    let mut client = RawConnection::open(gate.listen).await;
+    client.send("GET /public HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    in_time("the app is let go", is_over).await.expect("the app tells");
+}
+
+#[tokio::test]
+async fn asking_for_a_stream_buys_no_time_for_a_body() {
+    let app = EchoBackend::start().await;
+    let gate =
+        Portcullis::start(&format!("upstream: {}\npublic: [/public]\nlimits: {{ body_timeout: 1s }}\n", app.url()))
+            .await;
+    for word in
+        ["Accept: text/event-stream", "Content-Type: application/grpc", "Upgrade: websocket\r\nConnection: Upgrade"]
+    {
+        let request = format!("POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n{word}\r\n\r\n");
+        let answer = raw(gate.listen, request).await.unwrap_or_else(|| panic!("{word}: no answer"));
+        assert_eq!(answer.status, 408, "{word}");
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_has_no_body_that_could_be_too_large_and_may_be_silent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let app = format!("http://{}", listener.local_addr().expect("a bound address"));
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("the gate connects");
+        let mut socket = tokio_tungstenite::accept_async(stream).await.expect("a handshake");
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_binary() && socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    let limits = "limits: { body_size: 100KiB, body_timeout: 1s }";
+    let gate = Portcullis::start(&format!("upstream: {app}\npublic: [/public]\n{limits}\n")).await;
+    let stream = TcpStream::connect(gate.listen).await.expect("the gate listens");
+    let url = format!("ws://{}/public", gate.listen);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.expect("a handshake");
+    // Longer than `body_timeout`: that it is still open afterwards is the point.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for _ in 0..5 {
+        socket.send(Message::binary(vec![1; 50_000])).await.expect("it is open");
+        let echo = in_time("an echo", socket.next()).await.expect("it is open").expect("it is well");
+        assert_eq!(echo.len(), 50_000);
+    }
+}
+
+#[tokio::test]
+async fn an_http_1_0_client_that_waits_for_the_end_gets_it() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&format!("upstream: {}\npublic: [/public]\n", app.url())).await;
+    for (fields, kept) in [("", false), ("Connection: keep-alive\r\n", true)] {
+        let mut client = RawConnection::open(gate.listen).await;
+        for round in 0..2 {
+            client.send(format!("GET /public HTTP/1.0\r\nHost: a\r\n{fields}\r\n")).await;
+            let status = client.answer().await.map(|answer| answer.status);
+            assert_eq!(status, (kept || round == 0).then_some(200), "{fields:?}, round {round}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_leaving_nobody_is_invited_to_send_more() {
+    let app = EchoBackend::start().await;
+    let mut gate = Portcullis::start(&format!("upstream: {}\npublic: [/public]\n", app.url())).await;
+    let mut forwarded = RawConnection::open(gate.listen).await;
+    forwarded.send("POST /public HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
+    eventually("the upload has begun", async || (app.body_bytes() == 5).then_some(())).await;
+    gate.signal("TERM");
+    eventually("it takes no new connections", async || TcpStream::connect(gate.listen).await.is_err().then_some(()))
+        .await;
+    forwarded.send("again").await;
+    let answer = forwarded.answer().await.expect("a request under way is finished");
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{}", answer.head);
+    assert!(in_time("after SIGTERM", gate.ended()).await.success());
+}
+
+#[tokio::test]
+async fn a_client_of_events_may_be_silent() {
+    let (pieces, stream) = tokio::sync::mpsc::channel(1);
+    let stream = std::sync::Mutex::new(Some(stream));
+    let app = EchoBackend::answering(move |_| match stream.lock().expect("not poisoned").take() {
+        Some(stream) => Script::Stream(stream),
+        None => Script::Close,
+    })
+    .await;
+    let gate = Portcullis::start(&format!(
+        "upstreams: {{ app: {{ servers: [\"{}\"], read_timeout: 1s }} }}\nroutes: [{{ name: app, upstream: app, auth: public }}]\n\
+         limits: {{ body_timeout: 1s }}\n",
+        app.url()
+    ))
+    .await;
+    let mut client = RawConnection::open(gate.listen).await;
+    client.send("GET /events HTTP/1.1\r\nHost: a\r\nAccept: text/event-stream\r\n\r\n").await;
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    pieces.send(head.into()).await.expect("the app streams");
+    // Longer than both timeouts.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    pieces.send("9\r\ndata: 1\n\n\r\n".into()).await.expect("the app streams");
+    while client.line().await.expect("the stream goes on") != b"data: 1\n" {}
 }
