@@ -88,12 +88,12 @@ pub(super) fn clean(
             response.remove_header(&name);
         }
         for (name, value) in cors.into_iter().flatten() {
-            if *name == VARY {
-                response.append_header(name, value)?;
-            } else {
+            if *name != VARY {
                 response.insert_header(name, value)?;
             }
         }
+        // Also on an answer that nobody else may read: a cache must not give it to somebody who may.
+        response.append_header(VARY, "Origin")?;
     }
     Ok(())
 }

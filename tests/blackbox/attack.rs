@@ -7,7 +7,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{EchoBackend, Portcullis, RawConnection, Script, anon, eventually, in_time, raw, readings};
+use crate::harness::{
+    Answer, EchoBackend, H2Answer, Portcullis, RawConnection, Script, anon, client, eventually, in_time, raw, raw_h2,
+    readings,
+};
 
 #[tokio::test]
 async fn a_rule_with_upper_case_holds_against_backends_that_fold_it() {
@@ -180,4 +183,42 @@ async fn a_client_of_events_may_be_silent() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     pieces.send("9\r\ndata: 1\n\n\r\n".into()).await.expect("the app streams");
     while client.line().await.expect("the stream goes on") != b"data: 1\n" {}
+}
+
+#[tokio::test]
+async fn the_app_learns_the_host_over_http_2_too() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&format!(
+        "upstreams: {{ app: {{ servers: [\"{}\"] }} }}\nroutes: [{{ name: app, upstream: app, auth: public, preserve_host: false }}]\n",
+        app.url()
+    ))
+    .await;
+    let fields = [
+        (":method", &b"GET"[..]),
+        (":scheme", b"http"),
+        (":authority", b"app.example.com"),
+        (":path", b"/"),
+        ("x-forwarded-user", b"boss"),
+        ("x.original.url", b"/admin"),
+    ];
+    assert_eq!(raw_h2(gate.listen, &fields).await, H2Answer::Status(200));
+    let seen = app.take_one();
+    assert_eq!(seen.header("x-forwarded-host"), Some("app.example.com"));
+    assert_eq!(seen.header("host"), Some(app.address.to_string().as_str()));
+    assert_eq!((seen.header("x-forwarded-user"), seen.header("x.original.url")), (None, None));
+}
+
+#[tokio::test]
+async fn a_cache_is_told_that_origins_get_different_answers() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&format!(
+        "upstream: {}\npublic: [/public]\ncookie: {{ same_site: none }}\ncors: {{ allow_origins: [https://app.example.com] }}\n",
+        app.url()
+    ))
+    .await;
+    for origin in [None, Some("https://app.example.com"), Some("https://evil.example.com")] {
+        let request = client().get(gate.url("/public"));
+        let request = origin.into_iter().fold(request, |request, origin| request.header("Origin", origin));
+        assert_eq!(Answer::to(request).await.header("vary"), Some("Origin"), "{origin:?}");
+    }
 }
