@@ -222,3 +222,23 @@ async fn a_cache_is_told_that_origins_get_different_answers() {
         assert_eq!(Answer::to(request).await.header("vary"), Some("Origin"), "{origin:?}");
     }
 }
+
+#[tokio::test]
+async fn nobody_fills_the_log_by_leaving() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&format!("upstream: {}\npublic: [/public]\n", app.url())).await;
+    for junk in [
+        "GET /public HTTP/1.1\r\nAuthorization: Bearer SECRET\r\nHo",
+        "\x16\x03\x01",
+        "GET / HTTP/1.1\r\nBad Name: x\r\n\r\n",
+        "?\r\n\r\n",
+    ] {
+        let mut client = RawConnection::open(gate.listen).await;
+        client.send(junk).await;
+        client.finish().await;
+        while client.line().await.is_some() {}
+    }
+    gate.signal("TERM");
+    eventually("the log is written", async || gate.log().contains("leaving").then_some(())).await;
+    assert!(!gate.log().contains("\"ERROR\"") && !gate.log().contains("SECRET"), "{}", gate.log());
+}
