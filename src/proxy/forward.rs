@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::{COOKIE, FORWARDED, HOST};
+use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
@@ -51,7 +51,9 @@ impl Forwarding<'_> {
             set(request, names.session.as_ref(), Some(&values.session))?;
         }
 
-        let received_host = received.headers.get(HOST);
+        // HTTP/2 has `:authority` in its place.
+        let authority = || HeaderValue::try_from(received.uri.authority()?.as_str()).ok();
+        let received_host = received.headers.get(HOST).cloned().or_else(authority);
         let chain = by_trusted.then(|| received.headers.get_all(X_FORWARDED_FOR)).map(|fields| join(fields, ", "));
         let peer = self.peer.to_canonical();
         match chain.filter(|chain| !chain.is_empty()) {
@@ -64,7 +66,7 @@ impl Forwarding<'_> {
             }
         }
         request.insert_header(X_FORWARDED_PROTO, self.client.scheme.as_str())?;
-        let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST)).flatten().or(received_host);
+        let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST).cloned()).flatten().or(received_host);
         if let Some(host) = told_host {
             request.insert_header(X_FORWARDED_HOST, host)?;
         }
@@ -109,7 +111,7 @@ fn set(request: &mut RequestHeader, name: Option<&HeaderName>, value: Option<&He
 }
 
 /// What a field says about the way a request came.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Forwards {
     Nothing,
     /// Its way here: what trusted proxies say of it is passed on.
@@ -122,47 +124,56 @@ enum Forwards {
 const JUDGEMENT: &[&str] = &[
     "x-original-url",
     "x-original-uri",
+    "x-original-path",
+    "x-original-host",
     "x-original-method",
     "x-rewrite-url",
     "x-forwarded-uri",
+    "x-forwarded-url",
     "x-forwarded-method",
     "x-forwarded-path",
+    "x-envoy-original-path",
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
 ];
 
-/// What tells the way of a request.
+/// What tells the way of a request, beside everything that begins with [`FORWARDED_PREFIX`].
 const WAY: &[&str] = &[
+    "forwarded",
     "x-real-ip",
     "x-request-id",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-scheme",
-    "x-forwarded-by",
     "x-cluster-client-ip",
+    "x-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
 ];
 
-/// Recognises those fields, `_` taken for `-` as CGI-like gateways do. A field spelled with `_` is never passed on.
+/// Proxies write such fields, clients never do: whatever an app takes from one (`X-Forwarded-User`, say) is not theirs to say.
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+
+/// Recognises those fields, spelled with anything for `-` as CGI-like gateways read them. One that is spelled otherwise than
+/// with `-` is never passed on.
 fn is_forwarding(name: &HeaderName) -> Forwards {
     let bytes = name.as_str().as_bytes();
-    let is = |known: &&str| {
-        known.len() == bytes.len()
-            && known.bytes().zip(bytes).all(|(known, &byte)| known == if byte == b'_' { b'-' } else { byte })
+    if !matches!(bytes.first(), Some(b'x' | b'f' | b'c' | b't')) {
+        return Forwards::Nothing;
+    }
+    let begins_with = |known: &str| {
+        let folded = bytes.iter().map(|&byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' });
+        known.len() <= bytes.len() && known.bytes().eq(folded.take(known.len()))
     };
-    if *name == FORWARDED {
-        Forwards::Way
-    } else if bytes.first() != Some(&b'x') {
-        Forwards::Nothing
-    } else if JUDGEMENT.iter().any(&is) {
-        Forwards::Judgement
-    } else if WAY.iter().any(is) {
-        if bytes.contains(&b'_') { Forwards::Judgement } else { Forwards::Way }
-    } else {
-        Forwards::Nothing
+    let is = |known: &&str| known.len() == bytes.len() && begins_with(known);
+    if JUDGEMENT.iter().any(&is) {
+        return Forwards::Judgement;
+    }
+    match begins_with(FORWARDED_PREFIX) || WAY.iter().any(&is) {
+        false => Forwards::Nothing,
+        true if bytes.iter().all(|&byte| byte == b'-' || byte.is_ascii_alphanumeric()) => Forwards::Way,
+        true => Forwards::Judgement,
     }
 }
 
@@ -224,6 +235,29 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_proxies_say_is_recognised_however_it_is_spelled() {
+        for (name, forwards) in [
+            ("forwarded", Forwards::Way),
+            ("x-forwarded-for", Forwards::Way),
+            ("x-forwarded-user", Forwards::Way),
+            ("true-client-ip", Forwards::Way),
+            ("x_forwarded_for", Forwards::Judgement),
+            ("x-forwarded_for", Forwards::Judgement),
+            ("x.forwarded.groups", Forwards::Judgement),
+            ("client~ip", Forwards::Judgement),
+            ("x-original-url", Forwards::Judgement),
+            ("x.original_url", Forwards::Judgement),
+            ("x-http-method", Forwards::Judgement),
+            ("x-forward", Forwards::Nothing),
+            ("x-original-urls", Forwards::Nothing),
+            ("forwarded-for", Forwards::Nothing),
+            ("cookie", Forwards::Nothing),
+        ] {
+            assert_eq!(is_forwarding(&HeaderName::from_static(name)), forwards, "{name}");
+        }
+    }
 
     #[test]
     fn our_cookie_never_passes_and_the_others_do() {

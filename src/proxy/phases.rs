@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -120,11 +120,16 @@ impl Phases {
 
     /// Lets streams live: timers that are meant for requests do not cut them.
     fn is_stream(header: &RequestHeader, is_upgrade: bool) -> bool {
-        let starts_with = |name, start: &str| {
-            let field: Option<&HeaderValue> = header.headers.get(name);
-            field.is_some_and(|field| field.as_bytes().starts_with(start.as_bytes()))
-        };
-        is_upgrade || starts_with(ACCEPT, "text/event-stream") || starts_with(CONTENT_TYPE, "application/grpc")
+        let accept = header.headers.get(ACCEPT);
+        let events = accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+        is_upgrade || events || Phases::is_grpc(header)
+    }
+
+    /// Only over HTTP/2: anywhere else the word would be a way to send a body as slowly as one likes.
+    fn is_grpc(header: &RequestHeader) -> bool {
+        let content_type = header.headers.get(CONTENT_TYPE);
+        header.version == Version::HTTP_2
+            && content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
     }
 }
 
@@ -156,8 +161,13 @@ impl ProxyHttp for Phases {
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         head::has_been_read();
         let limits = &self.compiled.limits;
-        session.set_keepalive(Some(limits.keep_alive_s));
+        // A connection that is to end is left at that: HTTP/1.0, `Connection: close`, or we are leaving.
+        if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(limits.keep_alive_s));
+        }
         session.set_read_timeout(Some(limits.body_timeout));
+        // A client that reads nothing would hold the app's connection for ever.
+        session.set_write_timeout(Some(limits.body_timeout));
         context.peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip())).unwrap_or(context.peer);
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         context.client = self.compiled.client(context.peer, tls, &session.req_header().headers);
@@ -178,7 +188,7 @@ impl ProxyHttp for Phases {
                 let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
                 let body_bytes_max = self.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
                 if announced.is_none_or(|length| length <= body_bytes_max) {
-                    if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
+                    if Phases::is_grpc(session.req_header()) {
                         session.set_read_timeout(Some(STREAM_IDLE));
                     }
                     context.request_id = Some(self.request_ids.id_for(&context.client, &session.req_header().headers));
@@ -245,12 +255,16 @@ impl ProxyHttp for Phases {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
         context: &mut Context,
     ) -> Result<()> {
         // No await in here: it could delay an upgraded connection's data (Pingora issue 946).
+        if session.was_upgraded() {
+            // These are messages, and no body any more.
+            return Ok(());
+        }
         if let (Some(bytes_max), Some(chunk)) = (self.compiled.limits.body_bytes_max, body.as_ref()) {
             context.body_bytes += chunk.len() as u64;
             if context.body_bytes > bytes_max {
@@ -266,7 +280,7 @@ impl ProxyHttp for Phases {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
@@ -274,6 +288,11 @@ impl ProxyHttp for Phases {
         if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
             metrics.responded(asked.elapsed());
         }
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Not before: whoever only asks for an upgrade gets no more time than others.
+            session.set_read_timeout(Some(STREAM_IDLE));
+        }
+        respond::end_connection_if_leaving(session);
         let decides_cors = self.compiled.policy.origins.decides_cors();
         respond::clean(response, &self.compiled.endpoints.cookie.name, decides_cors, context.cors.as_ref())
     }
@@ -313,7 +332,7 @@ impl ProxyHttp for Phases {
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let route = context.route.and_then(|route| self.compiled.policy.routes.routes().get(route));
             let route = route.map_or("", |route| route.name.as_str());
-            warn!(route, %error, "a request failed");
+            warn!(route, error = told(error), "a request failed");
         }
     }
 
@@ -333,6 +352,14 @@ impl ProxyHttp for Phases {
         _context: &Context,
     ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
         Some(Box::new(Reused))
+    }
+}
+
+/// What the log is told. Pingora quotes a head that it cannot read, and that may hold cookies.
+fn told(error: &Error) -> String {
+    match [error.etype(), error.root_etype()].contains(&&ErrorType::InvalidHTTPHeader) {
+        true => format!("{} {}", error.esource().as_str(), ErrorType::InvalidHTTPHeader.as_str()),
+        false => error.to_string(),
     }
 }
 

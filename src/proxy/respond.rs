@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, VARY, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
@@ -27,12 +27,20 @@ pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&Co
         head.insert_header(CONTENT_LENGTH, reply.body.len())?;
     }
     session.set_total_drain_timeout(Some(DRAIN));
+    end_connection_if_leaving(session);
     let without_body = reply.body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(head), without_body).await?;
     if !without_body {
         session.write_response_body(Some(reply.body.clone()), true).await?;
     }
     Ok(())
+}
+
+/// Says `Connection: close` while we are leaving: the client would send its next request in vain.
+pub(super) fn end_connection_if_leaving(session: &mut Session) {
+    if session.is_process_shutting_down() {
+        session.set_keepalive(None);
+    }
 }
 
 /// The name as people write it, for HTTP/1; HTTP/2 has lower case only.
@@ -50,7 +58,8 @@ fn title_case(name: &HeaderName) -> String {
     name
 }
 
-/// Makes an upstream's answer fit to pass: it sets no cookie of ours, and says nothing about CORS once that is ours to say.
+/// Makes an upstream's answer fit to pass: it sets no cookie of ours, says nothing about CORS once that is ours to say, and
+/// announces no body where there can be none (RFC 9110 section 8.6).
 pub(super) fn clean(
     response: &mut ResponseHeader,
     cookie_name: &str,
@@ -70,17 +79,21 @@ pub(super) fn clean(
             response.append_header(SET_COOKIE, field)?;
         }
     }
+    if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
+        response.remove_header(&CONTENT_LENGTH);
+        response.remove_header(&TRANSFER_ENCODING);
+    }
     if decides_cors {
         for name in CORS_HEADERS {
             response.remove_header(&name);
         }
         for (name, value) in cors.into_iter().flatten() {
-            if *name == VARY {
-                response.append_header(name, value)?;
-            } else {
+            if *name != VARY {
                 response.insert_header(name, value)?;
             }
         }
+        // Also on an answer that nobody else may read: a cache must not give it to somebody who may.
+        response.append_header(VARY, "Origin")?;
     }
     Ok(())
 }
@@ -89,9 +102,12 @@ fn sets_cookie(headers: &HeaderMap, cookie_name: &str) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|field| names_cookie(field, cookie_name))
 }
 
-/// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name?
+/// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
+/// by its value: `=a=b` comes back as `a=b`.
 fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
-    let name = field.as_bytes().split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
+    let field = field.as_bytes();
+    let start = field.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b'=').unwrap_or(field.len());
+    let name = field[start..].split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
     name.trim_ascii().eq_ignore_ascii_case(cookie_name.as_bytes())
 }
 
@@ -105,6 +121,10 @@ mod tests {
             ("__Host-refresh=x; Path=/", true),
             ("__host-REFRESH = x", true),
             ("__Host-refresh", true),
+            ("=__Host-refresh=x; Path=/", true),
+            (" = __host-refresh =x", true),
+            ("=", false),
+            ("", false),
             ("session=__Host-refresh=x", false),
             ("x__Host-refresh=x", false),
         ] {

@@ -71,12 +71,20 @@ impl ShutdownSignalWatch for Signals {
     }
 }
 
+/// For so long nothing has to be under way before the process ends: requests that have arrived may not have been read yet,
+/// and the last frames and lines of the log not written.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// Every commit is durable before it is acknowledged, so the process can end at any moment.
 async fn leave(mut terminate: Signal, mut interrupt: Signal, in_flight: InFlight, drain: Duration) {
     let deadline = Instant::now() + drain;
     let drained = async {
-        while !in_flight.is_idle() && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut busy_at = Instant::now();
+        while busy_at.elapsed() < SETTLED && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            if !in_flight.is_idle() {
+                busy_at = Instant::now();
+            }
         }
     };
     let code = tokio::select! {

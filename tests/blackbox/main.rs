@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod attack;
 mod cors;
 mod cross_site;
 mod demo;

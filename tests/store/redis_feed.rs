@@ -7,7 +7,7 @@ use portcullis::store::{Committed, StoreError};
 use portcullis::time::Timestamp;
 
 use crate::redis_server::RedisServer;
-use crate::support::{begin, new_id, open_epoch, redis_proxy, until};
+use crate::support::{begin, new_id, open_epoch, redis_options, redis_proxy, redis_proxy_whose_tokens_live, until};
 
 fn stream_of(id: &SessionId) -> String {
     format!("portcullis:{{{:02}}}:revocations", id.partition())
@@ -200,4 +200,39 @@ async fn an_entry_that_nobody_understands_stops_nothing() {
     let other = redis_proxy(&server);
     proxy.end(&session.id).await.unwrap();
     until("the logout after it is listed", async || other.age().is_some() && other.lists(&session.id)).await;
+}
+
+/// While a new configuration rolls from proxy to proxy, they disagree on how long access tokens live.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_short_lived_tokens_forgets_nothing_that_others_need() {
+    let server = RedisServer::start();
+    open_epoch(&server);
+    let long = redis_proxy(&server);
+    until("it has read the store", async || long.age().is_some()).await;
+    drop(long);
+
+    // Enough for Redis to give some of them up: it trims whole blocks.
+    let now_ms = Timestamp::now().as_millis();
+    let ended: Vec<SessionId> = (0..300).map(|_| new_id("demo")).collect();
+    let stream = stream_of(&ended[0]);
+    let mut pipe = redis::pipe();
+    pipe.atomic().cmd("DEL").arg(&stream);
+    for (number, id) in ended.iter().enumerate() {
+        let ended_at = (now_ms - 600_000).to_string();
+        pipe.cmd("XADD").arg(&stream).arg(format!("{ended_at}-{number}"));
+        pipe.arg(&["sid", &id.to_string(), "ended_at_ms", &ended_at, "nonce", "n"]);
+    }
+    pipe.exec(&mut server.connection()).unwrap();
+
+    let short = redis_proxy_whose_tokens_live(&redis_options(&server), Duration::from_secs(60));
+    let newest = || last_id(&server, &stream);
+    until("it has read the store", async || short.age().is_some()).await;
+    for _ in 0..2 {
+        let before = newest();
+        until("it has written a heartbeat more", async || newest() != before).await;
+    }
+    assert!(ended.iter().all(|id| publishes(&server, id)), "a revocation of ten minutes ago is gone");
+    let late = redis_proxy(&server);
+    until("it has read the store", async || late.age().is_some()).await;
+    assert!(ended.iter().all(|id| late.lists(id)), "access tokens of sessions that have ended are accepted again");
 }

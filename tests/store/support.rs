@@ -151,8 +151,13 @@ pub fn redis_options(server: &RedisServer) -> RedisOptions {
 }
 
 pub fn redis_proxy_with(options: &RedisOptions) -> Proxy {
+    redis_proxy_whose_tokens_live(options, ACCESS_TAIL)
+}
+
+/// A proxy that is configured otherwise than the others.
+pub fn redis_proxy_whose_tokens_live(options: &RedisOptions, access_tail: Duration) -> Proxy {
     let (mirror, observed) = (Arc::new(Mirror::new()), Arc::new(Observed::default()));
-    let store = Redis::new(options, Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
+    let store = Redis::new(options, Arc::clone(&mirror), access_tail, Arc::clone(&observed) as _).unwrap();
     Proxy::new(Arc::new(store), mirror, observed)
 }
 

@@ -142,8 +142,7 @@ impl<'a> Follower<'a> {
         let mut asked = Vec::new();
         for partition in (0..PARTITIONS).filter(|partition| self.loaded[*partition]) {
             let Ok(epoch) = self.store.epoch(partition) else { continue };
-            let keys = &self.store.keys;
-            let keys = [keys.epoch(partition), keys.revocations(partition), keys.heartbeat(partition)];
+            let keys = self.store.keys.for_heartbeat(partition);
             let arguments = (&*epoch, nonce()?, HEARTBEAT_MIN_MS, keep);
             pipe.add_command(evalsha(&self.store.scripts.heartbeat, keys, arguments));
             asked.push((partition, epoch));

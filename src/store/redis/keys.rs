@@ -35,8 +35,18 @@ impl Keys {
         self.key(partition, "epoch")
     }
 
-    pub(super) fn heartbeat(&self, partition: usize) -> String {
+    fn heartbeat(&self, partition: usize) -> String {
         self.key(partition, "heartbeat")
+    }
+
+    /// How long entries of the stream are kept.
+    fn kept(&self, partition: usize) -> String {
+        self.key(partition, "kept")
+    }
+
+    /// What the heartbeat script needs.
+    pub(super) fn for_heartbeat(&self, partition: usize) -> [String; 4] {
+        [self.epoch(partition), self.revocations(partition), self.heartbeat(partition), self.kept(partition)]
     }
 
     pub(super) fn amnesia_since(&self, partition: usize) -> String {

@@ -179,8 +179,7 @@ impl Follower<'_> {
         partition: usize,
         epoch: &str,
     ) -> RedisResult<bool> {
-        let keys = &self.store.keys;
-        let keys = [keys.epoch(partition), keys.revocations(partition), keys.heartbeat(partition)];
+        let keys = self.store.keys.for_heartbeat(partition);
         let keep = (self.store.access_tail + super::follow::KEPT_LONGER).as_millis() as u64;
         let written: i64 =
             evalsha(&self.store.scripts.heartbeat, keys, (epoch, nonce()?, 0, keep)).query_async(connection).await?;
