@@ -70,12 +70,8 @@ where
     }
 }
 
-/// Details only from our own code. And nothing from what Pingora calls an error of the proxy: a client that leaves within a
-/// head is one to it, so anybody could fill the log. What fails on our side we say ourselves.
+/// Details only from our own code.
 fn may_speak(metadata: &Metadata<'_>) -> bool {
-    if metadata.target() == "pingora_proxy" && *metadata.level() == Level::ERROR {
-        return false;
-    }
     let root = metadata.target().split("::").next().unwrap_or_default();
     *metadata.level() <= Level::INFO || matches!(root, "portcullis" | "access" | AUDIT)
 }

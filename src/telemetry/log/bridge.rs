@@ -3,8 +3,12 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record, SetLoggerError};
 
-/// Pingora's own lines on failed requests; ours say the same, and which route it was.
+/// Pingora's lines on requests. What fails on our side we say ourselves, and which route it was; a client that leaves within
+/// a head is an error to Pingora, so that anybody could fill the log.
 const SPOKEN_FOR: &str = "pingora_proxy";
+
+/// How lines begin that any stranger can cause by talking nonsense to a listener.
+const BY_STRANGERS: [&str; 2] = ["Downstream handshake", "H2 handshake error"];
 
 struct Bridge;
 
@@ -17,18 +21,21 @@ pub(super) fn init() -> Result<(), SetLoggerError> {
 
 impl Log for Bridge {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn
-            && !(metadata.level() == Level::Warn && metadata.target().starts_with(SPOKEN_FOR))
+        metadata.level() <= Level::Warn && !metadata.target().starts_with(SPOKEN_FOR)
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let text = record.args().to_string();
+        if BY_STRANGERS.iter().any(|begin| text.starts_with(begin)) {
+            return;
+        }
         let library = record.target();
         match record.level() {
-            Level::Error => tracing::error!(target: "library", library, "{}", record.args()),
-            _ => tracing::warn!(target: "library", library, "{}", record.args()),
+            Level::Error => tracing::error!(target: "library", library, "{text}"),
+            _ => tracing::warn!(target: "library", library, "{text}"),
         }
     }
 
