@@ -1,6 +1,7 @@
 //! The outermost layer: connections are counted and capped, and a head must arrive before its deadline.
 //!
-//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever.
+//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever. And it waits without
+//! end for the first byte, which tells HTTP/2 from HTTP/1, and for the preface of HTTP/2.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,6 +22,25 @@ use crate::telemetry::Metrics;
 tokio::task_local! {
     /// Whether the head of the request that this task serves has been read.
     static HEAD_READ: Cell<bool>;
+
+    /// How far the connection that this task serves has come.
+    static STAGE: Cell<Stage>;
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nobody knows yet which protocol the client speaks.
+    Silent,
+    /// HTTP/2: its preface is awaited.
+    Preface,
+    /// Requests can come. They have deadlines of their own.
+    Open,
+}
+
+fn reached(stage: Stage) {
+    // The streams of HTTP/2 are tasks of their own.
+    let _ = STAGE.try_with(|now| now.set(stage));
 }
 
 /// The head of the current request has been read.
@@ -46,6 +66,7 @@ impl HttpServerApp for Requests {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        reached(Stage::Open);
         if session.is_http2() {
             return self.proxy.process_new_http(session, shutdown).await;
         }
@@ -64,11 +85,17 @@ impl HttpServerApp for Requests {
         HEAD_READ.scope(Cell::new(false), serve).await
     }
 
+    /// Asked for right before the preface is read.
     fn h2_options(&self) -> Option<H2Options> {
+        reached(Stage::Preface);
         Some(default_h2_options())
     }
 
+    /// Asked for right after the preface was read, and before.
     fn server_options(&self) -> Option<&HttpServerOptions> {
+        if STAGE.try_with(Cell::get) == Ok(Stage::Preface) {
+            reached(Stage::Open);
+        }
         self.proxy.server_options()
     }
 
@@ -100,7 +127,16 @@ impl ServerApp for Connections {
             return None;
         }
         let _counted = self.metrics.connected();
-        self.requests.process_new(stream, shutdown).await
+        let serve = async {
+            let mut work = std::pin::pin!(self.requests.process_new(stream, shutdown));
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(self.requests.header_timeout) => {}
+            }
+            if STAGE.with(Cell::get) == Stage::Open { work.await } else { None }
+        };
+        STAGE.scope(Cell::new(Stage::Silent), serve).await
     }
 
     async fn cleanup(&self) {
