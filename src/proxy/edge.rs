@@ -1,6 +1,7 @@
 //! The outermost layer: connections are counted and capped, and a head must arrive before its deadline.
 //!
-//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever.
+//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever. And it waits without
+//! end for the bytes that tell HTTP/2 from HTTP/1, and for the preface of HTTP/2.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
-use super::head;
+use super::head::{self, Stage};
 use super::phases::Phases;
 use super::watched::Watched;
 use crate::telemetry::Metrics;
@@ -34,6 +35,7 @@ impl HttpServerApp for Requests {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
+        head::reached(Stage::Open);
         if session.is_http2() {
             return self.proxy.process_new_http(session, shutdown).await;
         }
@@ -56,11 +58,17 @@ impl HttpServerApp for Requests {
         head::expected(serve).await
     }
 
+    /// Asked for right before the preface is read.
     fn h2_options(&self) -> Option<H2Options> {
+        head::reached(Stage::Preface);
         Some(default_h2_options())
     }
 
+    /// Asked for before, and again right after the preface was read.
     fn server_options(&self) -> Option<&HttpServerOptions> {
+        if head::stage() == Stage::Preface {
+            head::reached(Stage::Open);
+        }
         self.proxy.server_options()
     }
 
@@ -93,8 +101,17 @@ impl ServerApp for Connections {
         }
         let _counted = self.metrics.connected();
         let received = Arc::new(AtomicU64::new(0));
-        let stream = Box::new(Watched::new(stream, Arc::clone(&received), self.requests.header_timeout));
-        head::counted(received, self.requests.process_new(stream, shutdown)).await
+        let stream = Box::new(Watched::new(stream, Arc::clone(&received)));
+        let serve = async {
+            let mut work = std::pin::pin!(self.requests.process_new(stream, shutdown));
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(self.requests.header_timeout) => {}
+            }
+            if head::stage() == Stage::Open { work.await } else { None }
+        };
+        head::connection(received, serve).await
     }
 
     async fn cleanup(&self) {

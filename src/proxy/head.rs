@@ -9,6 +9,30 @@ tokio::task_local! {
     static HEAD_READ: Cell<bool>;
     /// How many bytes the connection of this task has received.
     static RECEIVED: Arc<AtomicU64>;
+    /// How far the connection of this task has come.
+    static STAGE: Cell<Stage>;
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nobody knows yet which protocol the client speaks.
+    Silent,
+    /// HTTP/2: its preface is awaited.
+    Preface,
+    /// Requests can come. They have deadlines of their own.
+    Open,
+}
+
+/// The connection has come this far.
+pub(super) fn reached(stage: Stage) {
+    // The streams of HTTP/2 are tasks of their own.
+    let _ = STAGE.try_with(|now| now.set(stage));
+}
+
+/// How far has the connection come?
+pub(super) fn stage() -> Stage {
+    STAGE.try_with(Cell::get).unwrap_or(Stage::Open)
 }
 
 /// Marks a connection that has served a request before.
@@ -31,8 +55,8 @@ pub(super) fn is_read() -> bool {
 }
 
 /// Runs `serve`, which serves one connection, whose bytes are counted in `received`.
-pub(super) async fn counted<T>(received: Arc<AtomicU64>, serve: impl Future<Output = T>) -> T {
-    RECEIVED.scope(received, serve).await
+pub(super) async fn connection<T>(received: Arc<AtomicU64>, serve: impl Future<Output = T>) -> T {
+    STAGE.scope(Cell::new(Stage::Silent), RECEIVED.scope(received, serve)).await
 }
 
 /// How many bytes the connection has received so far.

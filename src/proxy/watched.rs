@@ -1,11 +1,10 @@
 //! A connection whose incoming bytes are counted, so that a head that never became a request can be told from a client that
-//! just left; and whose first bytes have a deadline.
+//! just left.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::protocols::tls::SslDigest;
@@ -20,13 +19,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Watched {
     stream: Stream,
     received: Arc<AtomicU64>,
-    /// How long a client may take for the bytes that tell HTTP/2 from HTTP/1.
-    peek_timeout: Duration,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, received: Arc<AtomicU64>, peek_timeout: Duration) -> Watched {
-        Watched { stream, received, peek_timeout }
+    pub(super) fn new(stream: Stream, received: Arc<AtomicU64>) -> Watched {
+        Watched { stream, received }
     }
 }
 
@@ -79,11 +76,7 @@ impl Shutdown for Watched {
 #[async_trait]
 impl Peek for Watched {
     async fn try_peek(&mut self, buffer: &mut [u8]) -> std::io::Result<bool> {
-        // Pingora waits for a whole HTTP/2 preface, without a limit: who sends less would be held for ever.
-        match tokio::time::timeout(self.peek_timeout, self.stream.try_peek(buffer)).await {
-            Ok(peeked) => peeked,
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-        }
+        self.stream.try_peek(buffer).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! Attacks that once worked, or nearly: each stays here as a test.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
@@ -241,4 +243,70 @@ async fn nobody_fills_the_log_by_leaving() {
     gate.signal("TERM");
     eventually("the log is written", async || gate.log().contains("leaving").then_some(())).await;
     assert!(!gate.log().contains("\"ERROR\"") && !gate.log().contains("SECRET"), "{}", gate.log());
+}
+
+#[tokio::test]
+async fn silence_has_a_deadline_from_the_first_byte_on() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&format!(
+        "upstream: {}\npublic: [/public]\nlimits: {{ header_timeout: 1s, keep_alive: 1s }}\n",
+        app.url()
+    ))
+    .await;
+    for said in
+        ["", "P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /public HTTP/1.1\r\nHost: a\r\n\r\nG"]
+    {
+        let mut client = RawConnection::open(gate.listen).await;
+        client.send(said).await;
+        in_time(&format!("after {said:?} the connection is closed"), async { while client.line().await.is_some() {} })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn silence_behind_tls_has_a_deadline_too() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).expect("the certificate is written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the key is written");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("only we can read it");
+    let gate = Portcullis::start(&format!(
+        "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: http://127.0.0.1:1\n\
+         limits: {{ header_timeout: 1s, keep_alive: 1s }}\n",
+        certificate.display(),
+        key.display()
+    ))
+    .await;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("usual versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let address = gate.listen;
+    let silent = tokio::task::spawn_blocking(move || {
+        let name = "localhost".try_into().expect("a name");
+        let mut session = rustls::ClientConnection::new(Arc::new(config), name).expect("a session");
+        let mut stream = std::net::TcpStream::connect(address).expect("the gate listens");
+        stream.set_read_timeout(Some(crate::harness::DEADLINE)).expect("a TCP option is set");
+        session.complete_io(&mut stream).expect("a handshake");
+        assert_eq!(session.alpn_protocol(), Some(&b"h2"[..]));
+        // What the gate says of itself, and then the end.
+        loop {
+            match session.complete_io(&mut stream) {
+                Ok((0, _)) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != std::io::ErrorKind::WouldBlock,
+            }
+            let state = session.process_new_packets().expect("TLS");
+            if state.peer_has_closed() {
+                return true;
+            }
+            let mut told = vec![0; state.plaintext_bytes_to_read()];
+            std::io::Read::read_exact(&mut session.reader(), &mut told).expect("what was read");
+        }
+    });
+    assert!(silent.await.expect("the thread ends"), "it is still open");
 }
