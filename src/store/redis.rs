@@ -4,6 +4,8 @@
 //! `follow`). Each partition carries an epoch: a store without the epoch that this proxy knows has lost its memory, and
 //! is neither read nor written until what the proxies hold has been merged back.
 
+mod advice;
+mod dialer;
 mod feed;
 mod follow;
 mod keys;
@@ -17,8 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisResult, Value};
+use redis::{RedisResult, Value};
 
+use self::dialer::Dialer;
 use self::follow::Follower;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
@@ -29,7 +32,7 @@ use crate::time::Timestamp;
 
 /// Sessions in Redis.
 pub struct Redis {
-    client: Client,
+    dialer: Arc<Dialer>,
     keys: Keys,
     scripts: Scripts,
     known: [Mutex<Known>; PARTITIONS],
@@ -70,11 +73,11 @@ impl Redis {
         access_tail: Duration,
         observe: Arc<dyn Observe>,
     ) -> Result<Redis, RedisOptionsError> {
-        let client = options.client()?;
+        let dialer = Dialer::new(options.access()?);
         Ok(Redis {
-            calls: Link::new(client.clone(), options.deadline),
-            endings: Link::new(client.clone(), options.deadline),
-            client,
+            calls: Link::new(Arc::clone(&dialer), options.deadline),
+            endings: Link::new(Arc::clone(&dialer), options.deadline),
+            dialer,
             keys: Keys::new(options.key_prefix.clone()),
             scripts: Scripts::new(),
             known: std::array::from_fn(|_| Mutex::new(Known::NotYet)),

@@ -22,6 +22,8 @@ pub struct Options {
     pub durable: bool,
     /// Copies the server on this port.
     pub replica_of: Option<u16>,
+    /// More lines of its configuration.
+    pub more: Vec<String>,
 }
 
 /// A running `redis-server`.
@@ -168,7 +170,7 @@ impl RedisServer {
     }
 
     fn configuration(&self) -> String {
-        let Options { tls, user, durable, replica_of } = &self.options;
+        let Options { tls, user, durable, replica_of, more } = &self.options;
         let (folder, port) = (self.folder.path().display(), self.port);
         let mut lines = vec![
             format!("dir {folder}"),
@@ -195,6 +197,7 @@ impl RedisServer {
         if let Some((user, password)) = user {
             lines.push(format!("user default off\nuser {user} on >{password} ~* &* +@all"));
         }
+        lines.extend(more.iter().cloned());
         lines.join("\n")
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, TlsCertificates};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult, TlsCertificates};
 use secrecy::{ExposeSecret, SecretString};
 
 /// How to reach Redis.
@@ -37,8 +37,8 @@ impl RedisOptions {
         }
     }
 
-    /// A client that has not connected yet.
-    pub(super) fn client(&self) -> Result<Client, RedisOptionsError> {
+    /// What it takes to connect.
+    pub(super) fn access(&self) -> Result<Access, RedisOptionsError> {
         // In a cluster they would say which slot a key is in, which is ours to say.
         if self.key_prefix.contains(['{', '}']) {
             return Err(RedisOptionsError::KeyPrefix);
@@ -49,33 +49,49 @@ impl RedisOptions {
         if let Some(username) = &self.username {
             settings = settings.set_username(username);
         }
+        let info = info.set_redis_settings(settings);
+        let access = Access { ca: self.ca(&info)?, info, password: self.password.clone() };
+        access.client().map_err(url_error)?;
+        Ok(access)
+    }
+
+    fn ca(&self, info: &ConnectionInfo) -> Result<Option<Vec<u8>>, RedisOptionsError> {
+        let Some(path) = &self.ca_file else { return Ok(None) };
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Err(RedisOptionsError::CaWithoutTls);
+        }
+        let wrong = |detail: String| RedisOptionsError::CaFile { path: path.clone(), detail };
+        let pem = std::fs::read(path).map_err(|source| wrong(source.to_string()))?;
+        if !pem.windows(27).any(|bytes| bytes == b"-----BEGIN CERTIFICATE-----") {
+            return Err(wrong("there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned()));
+        }
+        Ok(Some(pem))
+    }
+}
+
+/// An address, and what is said and believed there.
+#[derive(Clone)]
+pub(super) struct Access {
+    info: ConnectionInfo,
+    /// The certificates to trust, in place of the system's.
+    ca: Option<Vec<u8>>,
+    password: Option<SecretString>,
+}
+
+impl Access {
+    /// A client that has not connected yet.
+    pub(super) fn client(&self) -> RedisResult<Client> {
+        let mut settings = self.info.redis_settings().clone();
         if let Some(password) = &self.password {
             settings = settings.set_password(password.expose_secret());
         }
-        let info = info.set_redis_settings(settings);
-
+        let info = self.info.clone().set_redis_settings(settings);
         if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-            return match self.ca_file {
-                Some(_) => Err(RedisOptionsError::CaWithoutTls),
-                None => Client::open(info).map_err(url_error),
-            };
+            return Client::open(info);
         }
         // It is an error that somebody has been here before, and that is fine.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let root_cert = match &self.ca_file {
-            None => None,
-            Some(path) => Some(
-                std::fs::read(path)
-                    .map_err(|source| RedisOptionsError::CaFile { path: path.clone(), detail: source.to_string() })?,
-            ),
-        };
-        if let (Some(path), Some(pem)) = (&self.ca_file, &root_cert)
-            && !pem.windows(27).any(|bytes| bytes == b"-----BEGIN CERTIFICATE-----")
-        {
-            let detail = "there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)".to_owned();
-            return Err(RedisOptionsError::CaFile { path: path.clone(), detail });
-        }
-        Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert }).map_err(url_error)
+        Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: self.ca.clone() })
     }
 }
 
