@@ -12,6 +12,7 @@ mod redis_access;
 mod redis_amnesia;
 mod redis_faults;
 mod redis_feed;
+mod redis_sentinel;
 mod redis_settings;
 mod support;
 

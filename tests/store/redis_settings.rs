@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use portcullis::store::StoreError;
+use portcullis::store::redis::{Password, RedisOptions};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::redis_server::{Options, RedisServer};
@@ -96,9 +97,9 @@ async fn a_redis_that_shows_nothing_is_used_and_said_to_show_nothing() {
         ..Options::default()
     });
     open_epoch(&server);
-    let shy = portcullis::store::redis::RedisOptions {
+    let shy = RedisOptions {
         username: Some("shy".to_owned()),
-        password: Some("horse".to_owned().into()),
+        password: Some(Password::Fixed("horse".into())),
         ..redis_options(&server)
     };
     let proxy = redis_proxy_with(&shy);

@@ -22,6 +22,8 @@ pub struct Options {
     pub durable: bool,
     /// Copies the server on this port.
     pub replica_of: Option<u16>,
+    /// It is a sentinel, and watches the server on this port as `mymaster`.
+    pub sentinel_of: Option<u16>,
     /// More lines of its configuration.
     pub more: Vec<String>,
 }
@@ -86,9 +88,14 @@ impl RedisServer {
 
     /// Sends one command and returns the answer.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap()
+    }
+
+    /// Sends one command; the server may be going away.
+    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query(&mut self.connection()).unwrap()
+        command.query(&mut self.try_connection()?)
     }
 
     /// How many commands it has processed, this one not counted.
@@ -142,6 +149,7 @@ impl RedisServer {
         let mut shell = Command::new("sh")
             .args(["-c", script, "sh"])
             .arg(configuration)
+            .args(self.options.sentinel_of.map(|_| "--sentinel"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -170,15 +178,18 @@ impl RedisServer {
     }
 
     fn configuration(&self) -> String {
-        let Options { tls, user, durable, replica_of, more } = &self.options;
+        let Options { tls, user, durable, replica_of, sentinel_of, more } = &self.options;
         let (folder, port) = (self.folder.path().display(), self.port);
-        let mut lines = vec![
-            format!("dir {folder}"),
-            "bind 127.0.0.1".to_owned(),
+        let mut lines = vec![format!("dir {folder}"), "bind 127.0.0.1".to_owned()];
+        match sentinel_of {
             // Nothing is saved behind the test's back, and copies are sent at once.
-            "save \"\"".to_owned(),
-            "repl-diskless-sync-delay 0".to_owned(),
-        ];
+            None => lines.push("save \"\"\nrepl-diskless-sync-delay 0".to_owned()),
+            Some(port) => lines.extend([
+                format!("sentinel monitor mymaster 127.0.0.1 {port} 2"),
+                "sentinel down-after-milliseconds mymaster 500".to_owned(),
+                "sentinel failover-timeout mymaster 2000".to_owned(),
+            ]),
+        }
         match tls {
             false => lines.push(format!("port {port}")),
             true => lines.extend([

@@ -138,12 +138,14 @@ mod tests {
     use super::Unseen::*;
     use super::*;
 
+    /// What `INFO` has instead of what is well; `save`; `appendfsync`; the advice.
+    type Row<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, Option<&'a str>, &'a [Advice]);
+
     #[test]
     fn what_is_said_of_each_redis() {
         const ALL_WELL: &str = "maxmemory:0\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\nconnected_slaves:0\r\n";
         let evicts = |policy: &str| Evicts { policy: policy.to_owned() };
-        // What INFO has instead of what is well; `save`; `appendfsync`; the advice.
-        let rows: [(&[(&str, &str)], Option<&str>, Option<&str>, &[Advice]); 18] = [
+        let rows: [Row<'_>; 18] = [
             (&[], Some(""), Some("everysec"), &[]),
             (&[], Some("3600 1"), Some("always"), &[]),
             (&[("maxmemory:0", "maxmemory:1048576")], Some(""), Some("always"), &[]),

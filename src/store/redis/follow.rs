@@ -144,6 +144,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn tick(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        self.store.dialer.confirm().await?;
         let keep = (self.store.access_tail + KEPT_LONGER).as_millis() as u64;
         let mut pipe = redis::pipe();
         pipe.cmd("ROLE");

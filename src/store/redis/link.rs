@@ -49,6 +49,7 @@ impl Link {
         let mut repeated = false;
         loop {
             let Numbered { number, term, connection } = self.connection().await.map_err(unavailable)?;
+            self.dialer.confirmed_lately().map_err(unavailable)?;
             let error = match call(connection).await {
                 Ok(value) if term == self.dialer.term() => return Ok(value),
                 // What a primary of the past says may be out of date, and what it writes is lost.
@@ -114,9 +115,9 @@ fn puts_connection_in_doubt(error: &RedisError) -> bool {
             | ServerErrorKind::TryAgain
             | ServerErrorKind::ClusterDown,
         ) => false,
-        // Older versions wrap a script's READONLY into a plain error.
+        // Older versions wrap a script's READONLY into a plain error. A new connection has the password of now.
         ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
-            error.to_string().contains("READONLY")
+            matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) || error.to_string().contains("READONLY")
         }
         _ => true,
     }
