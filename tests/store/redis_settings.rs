@@ -82,7 +82,8 @@ async fn nothing_is_said_of_a_redis_that_keeps_everything() {
     // The last thing that is asked of a new server.
     let asked = || -> bool {
         let stats: String = server.command(&["INFO", "commandstats"]);
-        stats.contains("cmdstat_config|get:calls=2")
+        let calls = stats.split("cmdstat_config|get:calls=").nth(1).and_then(|rest| rest.split(',').next());
+        calls.is_some_and(|calls| calls.parse::<u32>().unwrap() >= 2)
     };
     until("the settings were looked at", async || asked()).await;
     assert_eq!(log.count(&["set `"]) + log.count(&["see to it"]), 0);
@@ -117,6 +118,8 @@ async fn a_replica_is_not_used_and_its_primary_is_named() {
     let primary = RedisServer::start();
     open_epoch(&primary);
     let replica = RedisServer::start_with(Options { replica_of: Some(primary.port()), ..Options::default() });
+    let linked = || replica.command::<String>(&["INFO", "replication"]).contains("master_link_status:up");
+    until("it has what the primary has", async || linked()).await;
     let proxy = redis_proxy(&replica);
     let named = format!("127.0.0.1:{}", primary.port());
     log.hears(&["WARN", "replica", &named]).await;
@@ -129,4 +132,14 @@ async fn a_replica_is_not_used_and_its_primary_is_named() {
     let _: () = replica.command(&["REPLICAOF", "NO", "ONE"]);
     within(std::time::Duration::from_secs(2), "it is used", async || proxy.age().is_some()).await;
     proxy.begin("demo").await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_said_not_to_be_supported() {
+    let (log, _guard) = Log::listen();
+    let node = RedisServer::start_with(with(&["cluster-enabled yes"]));
+    let proxy = redis_proxy(&node);
+    log.hears(&["WARN", "Redis Cluster is not supported yet"]).await;
+    assert!(proxy.sessions.get(&new_id("demo")).await.is_err());
+    assert_eq!(proxy.age(), None);
 }

@@ -1,4 +1,5 @@
-//! A real `redis-server` on a free port in a folder of its own. It dies with the test, however that ends.
+//! A real `redis-server`, or what the variable `REDIS_SERVER` names (Valkey, say), on a free port in a folder of its own. It
+//! dies with the test, however that ends.
 //!
 //! Knows nothing of Portcullis, so that every suite can use it: `#[path = "../support/redis.rs"] mod redis_server;`.
 #![allow(clippy::unwrap_used, dead_code, reason = "each suite uses what it needs")]
@@ -145,9 +146,10 @@ impl RedisServer {
         std::fs::write(&configuration, self.configuration()).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         // The server has no part in the pipes of the shell, so that they end with the shell and the test.
-        let script = r#"redis-server "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
+        let script = r#""$0" "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let mut shell = Command::new("sh")
-            .args(["-c", script, "sh"])
+            .args(["-c", script, &program])
             .arg(configuration)
             .args(self.options.sentinel_of.map(|_| "--sentinel"))
             .stdin(Stdio::piped())

@@ -76,7 +76,8 @@ impl Dialer {
         refuse_replica(redis::cmd("ROLE").query_async(&mut connection).await?)?;
         // It may be forbidden. Then one server cannot be told from another, but by its streams.
         let info: String = redis::cmd("INFO").query_async(&mut connection).await.or_else(unless_silent)?;
-        if info_field(&info, "redis_mode") == Some("cluster") {
+        // The second is Valkey's.
+        if ["redis_mode", "server_mode"].iter().any(|field| info_field(&info, field) == Some("cluster")) {
             let detail = "use one that is not part of a cluster, or several with sentinels".to_owned();
             return Err((ErrorKind::Io, "Redis Cluster is not supported yet", detail).into());
         }
