@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::errors::{Place, Warning};
 use super::item::Context;
@@ -35,9 +35,8 @@ pub(super) struct FileUse {
     pub kind: FileKind,
 }
 
-/// Looks at every file that was named. Returns the password of Redis, if one was in a file.
-pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
-    let mut redis_password = None;
+/// Looks at every file that was named.
+pub(super) fn check(cx: &Context<'_>) {
     for used in cx.files.borrow().iter() {
         let shown = used.path.display();
         let (mut file, metadata) = match open(used) {
@@ -65,17 +64,18 @@ pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
             FileKind::Secret | FileKind::Keys => {}
             FileKind::RedisPassword => {
                 let mut text = String::new();
-                match file.read_to_string(&mut text) {
-                    Ok(_) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+                let read = file.read_to_string(&mut text);
+                let text = SecretString::from(text);
+                match read {
+                    Ok(_) if text.expose_secret().trim_end_matches(['\r', '\n']).is_empty() => {
                         cx.error(used.place.clone(), format!("{shown} is empty; write the password into it"));
                     }
-                    Ok(_) => redis_password = Some(SecretString::from(text.trim_end_matches(['\r', '\n']))),
+                    Ok(_) => {}
                     Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
                 }
             }
         }
     }
-    redis_password
 }
 
 fn open(used: &FileUse) -> Result<(File, Metadata), String> {

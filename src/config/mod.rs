@@ -38,12 +38,8 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         std::fs::read_to_string(path).map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?;
     let cx = Context::new(&text, path, env);
     let config = read_text(&cx)?;
-    let redis_password = files::check(&cx);
-    let mut config = finish(cx, config)?;
-    if let (Some(password), StoreKind::Redis(redis)) = (redis_password, &mut config.store.kind) {
-        redis.password = Some(password);
-    }
-    Ok(config)
+    files::check(&cx);
+    finish(cx, config)
 }
 
 /// An environment variable of this process: what [`load`] is given outside tests. None also if it is not UTF-8.
@@ -51,8 +47,7 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read: a password in `password_file`
-/// is missing from the result.
+/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read.
 pub fn parse(text: &str, origin: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     let cx = Context::new(text, origin, env);
     let config = read_text(&cx)?;

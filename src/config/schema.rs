@@ -39,8 +39,22 @@ pub(super) const DEVELOPMENT: Keys = &["insecure_cookies"];
 pub(super) const STORE: Keys = &["embedded", "memory", "redis", "deadline"];
 pub(super) const EMBEDDED: Keys = &["path"];
 pub(super) const MEMORY: Keys = &[];
-pub(super) const REDIS: Keys =
-    &["url", "username", "password", "password_env", "password_file", "key_prefix", "ca_file"];
+pub(super) const REDIS: Keys = &[
+    "url",
+    "sentinels",
+    "cluster",
+    "master_name",
+    "sentinel_username",
+    "sentinel_password",
+    "sentinel_password_env",
+    "sentinel_password_file",
+    "username",
+    "password",
+    "password_env",
+    "password_file",
+    "key_prefix",
+    "ca_file",
+];
 pub(super) const KEYS: Keys = &["file", "algorithm"];
 pub(super) const USERS: Keys = &["file"];
 pub(super) const LOGIN: Keys = &["concurrent_hashes", "attempts_per_account", "attempts_per_address", "window"];

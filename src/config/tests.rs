@@ -94,7 +94,8 @@ fn the_long_form_says_everything() {
     let config = read(LONG);
     assert_eq!(config.warnings, []);
     let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
-    assert_eq!(redis.url, "rediss://redis.internal:6379/0");
+    let RedisPrimary::At(url) = &redis.primary else { panic!() };
+    assert_eq!(url, "rediss://redis.internal:6379/0");
     assert_eq!(redis.username.as_deref(), Some("portcullis"));
     assert_eq!(config.listen[0].tls.as_ref().unwrap().key, Path::new("tls/privkey.pem"));
     assert!(!config.listen[0].h2c);
@@ -116,11 +117,34 @@ fn variables_are_put_in_wherever_a_value_is_text() {
     );
     let config = read(&text);
     let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
-    assert_eq!(redis.port, 6380);
-    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2${x}");
+    let RedisPrimary::At(url) = &redis.primary else { panic!() };
+    assert_eq!(url, "redis://localhost:6380/0");
+    let Some(RedisPassword::Fixed(password)) = &redis.password else { panic!() };
+    assert_eq!(password.expose_secret(), "hunter2${x}");
     assert_eq!(config.keys.file.as_deref(), Some(Path::new("k-6380")));
     assert_eq!(config.login.attempts_per_account, 6380);
     assert!(!format!("{config:?}").contains("hunter2"), "no secret shows in Debug");
+}
+
+#[test]
+fn sentinels_are_read() {
+    let text = SHORT.replace(
+        "store: embedded",
+        "keys: { file: k }\n\
+         store: { redis: { sentinels: [redis://127.0.0.1, \"redis://[::1]:7000\"], master_name: main, sentinel_username: s, \
+         sentinel_password_env: SECRET, password: p } } ",
+    );
+    let config = read(&text);
+    let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
+    let RedisPrimary::NamedBy(sentinels) = &redis.primary else { panic!() };
+    assert_eq!(sentinels.urls, ["redis://127.0.0.1:26379", "redis://[::1]:7000"]);
+    assert_eq!((sentinels.master_name.as_str(), sentinels.username.as_deref()), ("main", Some("s")));
+    let passwords = [&redis.password, &sentinels.password].map(|password| match password {
+        Some(RedisPassword::Fixed(password)) => password.expose_secret(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(passwords, ["p", "hunter2"]);
+    assert!(!redis.tls && config.warnings.is_empty());
 }
 
 #[test]
@@ -222,7 +246,8 @@ fn files_must_be_there_and_secrets_kept() {
     ]);
     let config = load(&good.path().join("proxy.yaml"), &env).unwrap();
     let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
-    assert_eq!(redis.password.as_ref().unwrap().expose_secret(), "hunter2");
+    let Some(RedisPassword::File(file)) = &redis.password else { panic!() };
+    assert_eq!(*file, good.path().join("password"));
     assert_eq!(config.warnings, []);
 
     let bad =
@@ -334,7 +359,11 @@ fn every_key_stands_in_the_reference() {
         collect_keys(&tree::parse(&block).ok().unwrap(), "", &mut seen);
     }
     // Shown in the text beside `password_file`: only one of the three can be given.
-    seen.extend(["store.redis.password".to_owned(), "store.redis.password_env".to_owned()]);
+    for of in ["", "sentinel_"] {
+        seen.extend(["password", "password_env"].map(|key| format!("store.redis.{of}{key}")));
+    }
+    // There to say that it is not supported.
+    seen.insert("store.redis.cluster".to_owned());
     assert!(text.contains("`password: \"${") && text.contains("`password_env: "));
     let known = schema::ALL.iter().flat_map(|(table, keys)| {
         keys.iter().map(move |key| if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") })

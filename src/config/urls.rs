@@ -93,8 +93,26 @@ pub(super) struct RedisUrl {
     pub password: Option<SecretString>,
 }
 
+/// `redis[s]://HOST[:PORT]` of a sentinel. What is wrong is said without the URL.
+pub(super) fn sentinel(text: &str) -> Result<RedisUrl, String> {
+    let url = redis_at(text, 26379)?;
+    if url.username.is_some() || url.password.is_some() {
+        return Err("the URL of a sentinel has a user or password; write them once for all sentinels, as \
+                    `sentinel_username` and `sentinel_password_file`"
+            .into());
+    }
+    if text.split_once("://").is_some_and(|(_, rest)| rest.contains('/')) {
+        return Err("a sentinel has no databases; write `redis://HOST:26379`".into());
+    }
+    Ok(url)
+}
+
 /// `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]`. What is wrong is said without the URL.
 pub(super) fn redis(text: &str) -> Result<RedisUrl, String> {
+    redis_at(text, 6379)
+}
+
+fn redis_at(text: &str, default_port: u16) -> Result<RedisUrl, String> {
     let (tls, rest) =
         match text.split_once("://") {
             Some(("redis", rest)) => (false, rest),
@@ -126,7 +144,7 @@ pub(super) fn redis(text: &str) -> Result<RedisUrl, String> {
         Some((user, password)) => (decoded(user)?, decoded(password)?.map(SecretString::from)),
     };
     let host = host.trim_matches(['[', ']']).to_owned();
-    Ok(RedisUrl { tls, host, port: port.unwrap_or(6379), database, username, password })
+    Ok(RedisUrl { tls, host, port: port.unwrap_or(default_port), database, username, password })
 }
 
 /// Text with its `%XX` undone; None if it is empty.

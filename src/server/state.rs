@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::StartError;
-use crate::config::{self, Config, StoreKind};
+use crate::config::{self, Config, RedisPrimary, StoreKind};
 use crate::keys;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
-use crate::store::redis::{Redis, RedisOptions};
+use crate::store::redis::{FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
 use crate::store::{Backend, Mirror, Observe, Sessions};
 use crate::telemetry::Metrics;
 use crate::token::{Algorithm, KeySet};
@@ -55,9 +55,13 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
 
 /// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the
 /// proxy that made it and on the one that judges it; and the time that an ending takes to reach the store, within which
-/// another proxy may still read the session as alive.
+/// another proxy may still read the session as alive; and the same if that proxy has not heard of a failover.
 fn access_tail(config: &Config) -> Duration {
-    config.access_token.lifetime + 2 * config.access_token.skew + 2 * config.store.deadline
+    let failover = match &config.store.kind {
+        StoreKind::Redis(redis) if matches!(redis.primary, RedisPrimary::NamedBy(_)) => FAILOVER_NOTICE,
+        _ => Duration::ZERO,
+    };
+    config.access_token.lifetime + 2 * config.access_token.skew + 2 * config.store.deadline + failover
 }
 
 fn open_keys(config: &Config) -> Result<KeySet, StartError> {
@@ -89,12 +93,34 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
 }
 
 fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
+    let (url, sentinels) = match &redis.primary {
+        RedisPrimary::At(url) => (url.clone(), None),
+        RedisPrimary::NamedBy(sentinels) => {
+            // The database and TLS count; the sentinels name the host.
+            let url = if redis.tls { "rediss://named-by-sentinels/0" } else { "redis://named-by-sentinels/0" };
+            let sentinels = SentinelOptions {
+                urls: sentinels.urls.clone(),
+                master_name: sentinels.master_name.clone(),
+                username: sentinels.username.clone(),
+                password: sentinels.password.as_ref().map(redis_password),
+            };
+            (url.to_owned(), Some(sentinels))
+        }
+    };
     RedisOptions {
+        sentinels,
         username: redis.username.clone(),
-        password: redis.password.clone(),
+        password: redis.password.as_ref().map(redis_password),
         key_prefix: redis.key_prefix.clone(),
         ca_file: redis.ca_file.clone(),
         deadline,
-        ..RedisOptions::new(redis.url.clone())
+        ..RedisOptions::new(url)
+    }
+}
+
+fn redis_password(password: &config::RedisPassword) -> Password {
+    match password {
+        config::RedisPassword::Fixed(password) => Password::Fixed(password.clone()),
+        config::RedisPassword::File(path) => Password::File(path.clone()),
     }
 }

@@ -4,12 +4,15 @@
 //! `follow`). Each partition carries an epoch: a store without the epoch that this proxy knows has lost its memory, and
 //! is neither read nor written until what the proxies hold has been merged back.
 
+mod advice;
+mod dialer;
 mod feed;
 mod follow;
 mod keys;
 mod link;
 mod options;
 mod recover;
+mod sentinels;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,19 +20,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, RedisResult, Value};
+use redis::{RedisResult, Value};
 
+use self::dialer::Dialer;
+pub use self::dialer::FAILOVER_NOTICE;
 use self::follow::Follower;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
-pub use self::options::{RedisOptions, RedisOptionsError};
+pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
 use super::{ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Mirror, Observe, StoreError, Stored, record};
 use crate::session::{PARTITIONS, Session, SessionId};
 use crate::time::Timestamp;
 
 /// Sessions in Redis.
 pub struct Redis {
-    client: Client,
+    dialer: Arc<Dialer>,
     keys: Keys,
     scripts: Scripts,
     known: [Mutex<Known>; PARTITIONS],
@@ -70,11 +75,11 @@ impl Redis {
         access_tail: Duration,
         observe: Arc<dyn Observe>,
     ) -> Result<Redis, RedisOptionsError> {
-        let client = options.client()?;
+        let dialer = Dialer::new(options.access()?, options.sentinels()?);
         Ok(Redis {
-            calls: Link::new(client.clone(), options.deadline),
-            endings: Link::new(client.clone(), options.deadline),
-            client,
+            calls: Link::new(Arc::clone(&dialer), options.deadline),
+            endings: Link::new(Arc::clone(&dialer), options.deadline),
+            dialer,
             keys: Keys::new(options.key_prefix.clone()),
             scripts: Scripts::new(),
             known: std::array::from_fn(|_| Mutex::new(Known::NotYet)),
@@ -145,7 +150,8 @@ impl Redis {
         }
     }
 
-    /// Where replicas are connected, waits until one of them has all that was written on `connection`.
+    /// Where replicas are connected, waits until one of them has all that was written on `connection`; and makes sure that
+    /// it was written to the primary, as far as sentinels know.
     async fn replicated(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let role: Vec<Value> = redis::cmd("ROLE").query_async(connection).await?;
         let replicas = match role.get(2) {
@@ -153,13 +159,13 @@ impl Redis {
             _ => return Err((redis::ErrorKind::Io, "this Redis is not the primary any more").into()),
         };
         if replicas == 0 {
-            return Ok(());
+            return self.dialer.confirm().await;
         }
         let patience_ms = (self.deadline / 2).as_millis() as u64;
         let reached: i64 = redis::cmd("WAIT").arg(1).arg(patience_ms).query_async(connection).await?;
         match reached {
             0 => Err((redis::ErrorKind::Client, "no replica has the write yet").into()),
-            _ => Ok(()),
+            _ => self.dialer.confirm().await,
         }
     }
 }

@@ -12,6 +12,8 @@ mod redis_access;
 mod redis_amnesia;
 mod redis_faults;
 mod redis_feed;
+mod redis_sentinel;
+mod redis_settings;
 mod support;
 
 /// Every case of the contract over every backend.

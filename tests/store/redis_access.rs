@@ -1,10 +1,12 @@
 //! How Redis is reached: TLS, user and password, database, key prefix; and what is said when it cannot be.
 
+use std::time::Duration;
+
 use portcullis::store::StoreError;
-use portcullis::store::redis::{RedisOptions, RedisOptionsError};
+use portcullis::store::redis::{Password, RedisOptions, RedisOptionsError};
 
 use crate::redis_server::{Options, RedisServer};
-use crate::support::{new_id, redis_options, redis_proxy_with, until};
+use crate::support::{new_id, open_epoch, redis_options, redis_proxy_with, until, within};
 
 fn protected() -> RedisServer {
     let user = Some(("gate".to_owned(), "correct horse".replace(' ', "-")));
@@ -15,7 +17,7 @@ fn options(server: &RedisServer) -> RedisOptions {
     RedisOptions {
         url: format!("{}/3", server.url()),
         username: Some("gate".to_owned()),
-        password: Some("correct-horse".to_owned().into()),
+        password: Some(Password::Fixed("correct-horse".into())),
         key_prefix: "other:".to_owned(),
         ca_file: Some(server.ca_file()),
         ..redis_options(server)
@@ -56,7 +58,7 @@ async fn a_wrong_password_or_certificate_opens_nothing_and_tells_no_secret() {
     let impostor = protected();
     let good = options(&server);
     let wrong = [
-        RedisOptions { password: Some("battery-staple".to_owned().into()), ..good.clone() },
+        RedisOptions { password: Some(Password::Fixed("battery-staple".into())), ..good.clone() },
         RedisOptions { username: None, password: None, ..good.clone() },
         RedisOptions { ca_file: Some(impostor.ca_file()), ..good.clone() },
         RedisOptions { ca_file: None, ..good.clone() },
@@ -73,6 +75,57 @@ async fn a_wrong_password_or_certificate_opens_nothing_and_tells_no_secret() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_in_a_file_changes_without_a_restart() {
+    // A user of the test's own, who stays.
+    let root = Some(("root".to_owned(), "root".to_owned()));
+    let server = RedisServer::start_with(Options { user: root, ..Options::default() });
+    open_epoch(&server);
+    let change = |password: &str| -> () {
+        let password = format!(">{password}");
+        server.command(&["ACL", "SETUSER", "gate", "on", "resetpass", &password, "~*", "&*", "+@all"])
+    };
+    let cut = || -> i64 { server.command(&["CLIENT", "KILL", "USER", "gate"]) };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "first\n").unwrap();
+    change("first");
+    let proxy = redis_proxy_with(&RedisOptions {
+        username: Some("gate".to_owned()),
+        password: Some(Password::File(file.clone())),
+        ..redis_options(&server)
+    });
+    until("it has read the store", async || proxy.age().is_some()).await;
+    let session = proxy.begin("demo").await;
+
+    // The file first, as one would: connections that stand do not mind.
+    std::fs::write(&file, "second\r\n").unwrap();
+    change("second");
+    assert!(cut() >= 2);
+    assert_eq!(proxy.sessions.get(&session.id).await.unwrap().unwrap().session, session);
+    until("it is followed", async || proxy.age().is_some_and(|age| age < Duration::from_millis(500))).await;
+
+    // The server first: refused until the file says it too, and then well again by itself.
+    change("third");
+    cut();
+    let refused = proxy.sessions.get(&session.id).await;
+    assert!(matches!(&refused, Err(StoreError::Unavailable(why)) if !why.contains("second")), "{refused:?}");
+    for missing in [None, Some("")] {
+        match missing {
+            None => std::fs::remove_file(&file).unwrap(),
+            Some(text) => std::fs::write(&file, text).unwrap(),
+        }
+        match proxy.sessions.get(&session.id).await {
+            Err(StoreError::Unavailable(why)) => assert!(why.contains("the password file"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::write(&file, "third").unwrap();
+    within(Duration::from_secs(2), "calls work", async || proxy.sessions.get(&session.id).await.is_ok()).await;
+    within(Duration::from_secs(2), "logouts work", async || proxy.end(&session.id).await.is_ok()).await;
+    until("it is followed", async || proxy.age().is_some_and(|age| age < Duration::from_millis(500))).await;
 }
 
 #[tokio::test]

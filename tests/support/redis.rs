@@ -1,4 +1,5 @@
-//! A real `redis-server` on a free port in a folder of its own. It dies with the test, however that ends.
+//! A real `redis-server`, or what the variable `REDIS_SERVER` names (Valkey, say), on a free port in a folder of its own. It
+//! dies with the test, however that ends.
 //!
 //! Knows nothing of Portcullis, so that every suite can use it: `#[path = "../support/redis.rs"] mod redis_server;`.
 #![allow(clippy::unwrap_used, dead_code, reason = "each suite uses what it needs")]
@@ -22,6 +23,10 @@ pub struct Options {
     pub durable: bool,
     /// Copies the server on this port.
     pub replica_of: Option<u16>,
+    /// It is a sentinel, and watches the server on this port as `mymaster`.
+    pub sentinel_of: Option<u16>,
+    /// More lines of its configuration.
+    pub more: Vec<String>,
 }
 
 /// A running `redis-server`.
@@ -84,9 +89,14 @@ impl RedisServer {
 
     /// Sends one command and returns the answer.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap()
+    }
+
+    /// Sends one command; the server may be going away.
+    pub fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command.query(&mut self.connection()).unwrap()
+        command.query(&mut self.try_connection()?)
     }
 
     /// How many commands it has processed, this one not counted.
@@ -136,10 +146,12 @@ impl RedisServer {
         std::fs::write(&configuration, self.configuration()).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         // The server has no part in the pipes of the shell, so that they end with the shell and the test.
-        let script = r#"redis-server "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
+        let script = r#""$0" "$@" </dev/null >&2 & echo $!; exec >/dev/null; cat; kill -9 $!; wait $!"#;
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         let mut shell = Command::new("sh")
-            .args(["-c", script, "sh"])
+            .args(["-c", script, &program])
             .arg(configuration)
+            .args(self.options.sentinel_of.map(|_| "--sentinel"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -168,15 +180,18 @@ impl RedisServer {
     }
 
     fn configuration(&self) -> String {
-        let Options { tls, user, durable, replica_of } = &self.options;
+        let Options { tls, user, durable, replica_of, sentinel_of, more } = &self.options;
         let (folder, port) = (self.folder.path().display(), self.port);
-        let mut lines = vec![
-            format!("dir {folder}"),
-            "bind 127.0.0.1".to_owned(),
+        let mut lines = vec![format!("dir {folder}"), "bind 127.0.0.1".to_owned()];
+        match sentinel_of {
             // Nothing is saved behind the test's back, and copies are sent at once.
-            "save \"\"".to_owned(),
-            "repl-diskless-sync-delay 0".to_owned(),
-        ];
+            None => lines.push("save \"\"\nrepl-diskless-sync-delay 0".to_owned()),
+            Some(port) => lines.extend([
+                format!("sentinel monitor mymaster 127.0.0.1 {port} 2"),
+                "sentinel down-after-milliseconds mymaster 500".to_owned(),
+                "sentinel failover-timeout mymaster 2000".to_owned(),
+            ]),
+        }
         match tls {
             false => lines.push(format!("port {port}")),
             true => lines.extend([
@@ -195,6 +210,7 @@ impl RedisServer {
         if let Some((user, password)) = user {
             lines.push(format!("user default off\nuser {user} on >{password} ~* &* +@all"));
         }
+        lines.extend(more.iter().cloned());
         lines.join("\n")
     }
 

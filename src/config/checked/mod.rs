@@ -19,7 +19,7 @@ pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
 pub use listen::{Admin, Cookie, Cors, Development, Endpoints, Limits, Listener, Origin, SameSite, Shutdown, Tls};
 pub use route::{Auth, HostPattern, IdentityHeaders, PathPattern, Route};
-pub use store::{Redis, Store, StoreKind};
+pub use store::{Redis, RedisPassword, RedisPrimary, RedisSentinels, Store, StoreKind};
 pub use tokens::{
     AccessToken, Algorithm, Keys, LateRetry, Login, Revocation, Rotation, SessionLifetime, Users, WhenStale,
 };

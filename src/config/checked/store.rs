@@ -31,22 +31,47 @@ pub enum StoreKind {
 /// How Redis (or Valkey) is reached.
 #[derive(Clone, Debug)]
 pub struct Redis {
-    /// `url` without user and password: `redis[s]://HOST:PORT/DATABASE`.
-    pub url: String,
+    /// Where the primary is.
+    pub primary: RedisPrimary,
     /// Whether the scheme is `rediss`: TLS, always verified.
     pub tls: bool,
-    /// The host; an IPv6 address without brackets.
-    pub host: String,
-    /// The port. Default 6379.
-    pub port: u16,
-    /// The database number. Default 0.
-    pub database: u32,
     /// `username`, or the user in `url`.
     pub username: Option<String>,
-    /// `password`, `password_env`, the content of `password_file`, or the password in `url`.
-    pub password: Option<SecretString>,
+    /// `password`, `password_env`, `password_file`, or the password in `url`.
+    pub password: Option<RedisPassword>,
     /// `key_prefix`: what every key begins with. Default `portcullis:`.
     pub key_prefix: String,
     /// `ca_file`: PEM; the only authorities to trust, in place of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+/// Where the primary is.
+#[derive(Clone, Debug)]
+pub enum RedisPrimary {
+    /// `url` without user and password: `redis[s]://HOST:PORT/DATABASE`, by default port 6379 and database 0.
+    At(String),
+    /// `sentinels`: where they say, at each connection.
+    NamedBy(RedisSentinels),
+}
+
+/// The sentinels that watch the primary.
+#[derive(Clone, Debug)]
+pub struct RedisSentinels {
+    /// `sentinels`, each `redis[s]://HOST:PORT`, by default port 26379. All with TLS, as then is the primary, or none.
+    pub urls: Vec<String>,
+    /// `master_name`: how they call the primary that they watch.
+    pub master_name: String,
+    /// `sentinel_username`.
+    pub username: Option<String>,
+    /// `sentinel_password`, `sentinel_password_env` or `sentinel_password_file`.
+    pub password: Option<RedisPassword>,
+}
+
+/// Where a password for Redis comes from.
+#[derive(Clone, Debug)]
+pub enum RedisPassword {
+    /// It was found when the configuration was read.
+    Fixed(SecretString),
+    /// `password_file`: read anew for each connection, so that it can change without a restart.
+    File(PathBuf),
 }

@@ -5,6 +5,7 @@
 mod checks;
 mod cors;
 mod listen;
+mod redis_access;
 mod routes;
 mod store;
 mod tokens;

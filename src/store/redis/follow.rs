@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Value, from_redis_value};
 
+use super::dialer::Dialed;
 use super::feed::{Feed, Page, Revocation};
 use super::keys::evalsha;
 use super::{Known, Redis, nonce};
@@ -44,6 +45,8 @@ pub(super) struct Follower<'a> {
     /// What has been logged already, so that a long fault is one line and not a thousand.
     pub(super) told_of_loss: bool,
     told_of_fault: bool,
+    /// The term of the primary that was read last.
+    term: u64,
     backoff: Duration,
 }
 
@@ -56,6 +59,7 @@ impl<'a> Follower<'a> {
             loaded: [false; PARTITIONS],
             told_of_loss: false,
             told_of_fault: false,
+            term: 0,
             backoff: BACKOFF_MIN,
         }
     }
@@ -86,7 +90,11 @@ impl<'a> Follower<'a> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(PATIENCE));
-        let mut connection = self.store.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let Dialed { mut connection, term } = self.store.dialer.connect(&config).await?;
+        if std::mem::replace(&mut self.term, term) != term {
+            // Another server than the one that acknowledged what the mirror holds: it may have to be given back.
+            self.loaded = [false; PARTITIONS];
+        }
         let scripts = &self.store.scripts;
         for script in [&scripts.heartbeat, &scripts.reopen, &scripts.restore] {
             script.load_async(&mut connection).await?;
@@ -136,6 +144,7 @@ impl<'a> Follower<'a> {
     }
 
     async fn tick(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        self.store.dialer.confirm().await?;
         let keep = (self.store.access_tail + KEPT_LONGER).as_millis() as u64;
         let mut pipe = redis::pipe();
         pipe.cmd("ROLE");

@@ -3,17 +3,19 @@
 //! What must never happen in here: a call waits on a connection that has stopped answering after another call has found
 //! that out; a caller that gives up leaves anything locked.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 
+use super::dialer::{Dialed, Dialer};
 use crate::store::StoreError;
 
 /// A shared connection to Redis. Calls on it are pipelined.
 pub(super) struct Link {
-    client: Client,
+    dialer: Arc<Dialer>,
     config: AsyncConnectionConfig,
     current: Mutex<Option<Numbered>>,
     /// Held while a connection is made, so that a crowd of callers makes one and not one each.
@@ -23,21 +25,22 @@ pub(super) struct Link {
 #[derive(Clone)]
 struct Numbered {
     number: u64,
+    term: u64,
     connection: MultiplexedConnection,
 }
 
 impl Link {
     /// No connection yet. `deadline` is what callers allow a call; the link notices silence a little earlier, so that it
     /// is the link that gives up the connection and not only the caller that gives up the call.
-    pub(super) fn new(client: Client, deadline: Duration) -> Link {
+    pub(super) fn new(dialer: Arc<Dialer>, deadline: Duration) -> Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(deadline.min(Duration::from_secs(1))))
             .set_response_timeout(Some(deadline * 3 / 4));
-        Link { client, config, current: Mutex::new(None), connecting: tokio::sync::Mutex::new(()) }
+        Link { dialer, config, current: Mutex::new(None), connecting: tokio::sync::Mutex::new(()) }
     }
 
     /// Does `call`, on a new connection if there is none. If the connection turns out to have been closed, by a restart
-    /// say, `call` is done once more: to repeat a read is harmless, and a commit whose first try did arrive finds
+    /// say, or that another server has become the primary, `call` is done once more: to repeat a read is harmless, and a commit whose first try did arrive finds
     /// another record than it expected, a conflict, which has the caller read and decide again.
     pub(super) async fn call<T, Answer>(&self, call: impl Fn(MultiplexedConnection) -> Answer) -> Result<T, StoreError>
     where
@@ -45,9 +48,12 @@ impl Link {
     {
         let mut repeated = false;
         loop {
-            let Numbered { number, connection } = self.connection().await.map_err(unavailable)?;
+            let Numbered { number, term, connection } = self.connection().await.map_err(unavailable)?;
+            self.dialer.confirmed_lately().map_err(unavailable)?;
             let error = match call(connection).await {
-                Ok(value) => return Ok(value),
+                Ok(value) if term == self.dialer.term() => return Ok(value),
+                // What a primary of the past says may be out of date, and what it writes is lost.
+                Ok(_) => RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset)),
                 Err(error) => error,
             };
             if puts_connection_in_doubt(&error) {
@@ -61,17 +67,21 @@ impl Link {
     }
 
     async fn connection(&self) -> RedisResult<Numbered> {
-        if let Some(current) = self.current().clone() {
+        if let Some(current) = self.usable() {
             return Ok(current);
         }
         let _connecting = self.connecting.lock().await;
-        if let Some(current) = self.current().clone() {
+        if let Some(current) = self.usable() {
             return Ok(current);
         }
-        let connection = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        let made = Numbered { number: next_number(), connection };
+        let Dialed { connection, term } = self.dialer.connect(&self.config).await?;
+        let made = Numbered { number: next_number(), term, connection };
         *self.current() = Some(made.clone());
         Ok(made)
+    }
+
+    fn usable(&self) -> Option<Numbered> {
+        self.current().clone().filter(|current| current.term == self.dialer.term())
     }
 
     /// The next call connects anew. Calls that are under way on the connection are left to it.
@@ -105,9 +115,9 @@ fn puts_connection_in_doubt(error: &RedisError) -> bool {
             | ServerErrorKind::TryAgain
             | ServerErrorKind::ClusterDown,
         ) => false,
-        // Older versions wrap a script's READONLY into a plain error.
+        // Older versions wrap a script's READONLY into a plain error. A new connection has the password of now.
         ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {
-            error.to_string().contains("READONLY")
+            matches!(error.code(), Some("NOAUTH" | "WRONGPASS")) || error.to_string().contains("READONLY")
         }
         _ => true,
     }
