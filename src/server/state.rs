@@ -9,7 +9,7 @@ use crate::config::{self, Config, RedisPrimary, StoreKind};
 use crate::keys;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
-use crate::store::redis::{FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
+use crate::store::redis::{Copies, FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
 use crate::store::{Backend, Mirror, Observe, Sessions};
 use crate::telemetry::Metrics;
 use crate::token::{Algorithm, KeySet};
@@ -39,7 +39,10 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
         }
         StoreKind::Redis(redis) => {
             let options = redis_options(redis, config.store.deadline);
-            Arc::new(Redis::new(&options, Arc::clone(&mirror), access_tail, Arc::clone(&observe))?)
+            make_folder(&config.data_dir)?;
+            let copies = Copies::open(&config.data_dir.join("copies.redb"), Arc::clone(&mirror), access_tail)?;
+            let redis = Redis::new(&options, Arc::clone(&mirror), access_tail, Arc::clone(&observe))?;
+            Arc::new(redis.with_copies(copies))
         }
     };
     let sessions =

@@ -3,9 +3,9 @@
 //! A commit is on disk when it is reported. Reads and writes never wait for one another; writes go through one thread
 //! that lets commits share an fsync. The revocations that still matter are in the mirror before the first request.
 
-mod shelf;
-mod tables;
-mod writer;
+pub(super) mod shelf;
+pub(super) mod tables;
+pub(super) mod writer;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,20 +53,11 @@ impl Embedded {
         Ok(Embedded { shelf, jobs: Some(jobs), writer: Some(writer) })
     }
 
-    /// A read, off the threads that serve requests: it may have to wait for the disk.
     async fn read<T: Send + 'static>(
         &self,
         step: impl FnOnce(&redb::Database) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shelf = Arc::clone(&self.shelf);
-        let task = tokio::task::spawn_blocking(move || shelf.with(step));
-        let error = match task.await {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the database is damaged (it panicked)".to_owned(),
-        };
-        self.shelf.mark_broken();
-        Err(StoreError::Unavailable(error))
+        self.shelf.read(step).await.map_err(StoreError::Unavailable)
     }
 }
 
@@ -100,7 +91,7 @@ impl Backend for Embedded {
         };
         let stopped = || StoreError::Unavailable("the writer of the embedded store has stopped".to_owned());
         let (reply, answer) = oneshot::channel();
-        self.jobs.as_ref().ok_or_else(stopped)?.send(Job { change, reply }).map_err(|_| stopped())?;
+        self.jobs.as_ref().ok_or_else(stopped)?.send(Job::new(change, reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 

@@ -49,7 +49,8 @@ impl Mirror {
         ages.max().unwrap_or(Freshness::Unknown)
     }
 
-    fn partition_freshness(&self, partition: usize, now: Instant) -> Freshness {
+    /// How old is what is known of a partition?
+    pub fn partition_freshness(&self, partition: usize, now: Instant) -> Freshness {
         match self.synced_ms[partition].load(Ordering::Acquire) {
             NEVER => Freshness::Unknown,
             ALWAYS => Freshness::Age(Duration::ZERO),

@@ -2,12 +2,15 @@
 //!
 //! A commit is one script. Endings go to a stream per partition, which every proxy follows into its mirror (see
 //! `follow`). Each partition carries an epoch: a store without the epoch that this proxy knows has lost its memory, and
-//! is neither read nor written until what the proxies hold has been merged back.
+//! is neither read nor written until what the proxies hold has been given back (see `recover`, and `copies` for what they
+//! hold).
 
 mod advice;
+mod copies;
 mod dialer;
 mod feed;
 mod follow;
+mod give_back;
 mod keys;
 mod link;
 mod options;
@@ -22,9 +25,11 @@ use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 
+pub use self::copies::Copies;
 use self::dialer::Dialer;
 pub use self::dialer::FAILOVER_NOTICE;
 use self::follow::Follower;
+use self::give_back::Held;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
@@ -42,6 +47,8 @@ pub struct Redis {
     access_tail: Duration,
     deadline: Duration,
     observe: Arc<dyn Observe>,
+    /// None: this proxy can give back no more than the mirror holds.
+    copies: Option<Copies>,
     calls: Link,
     /// Commits that end a session have a connection of their own: they wait for a replica, and nobody else should.
     endings: Link,
@@ -54,6 +61,8 @@ enum Known {
     NotYet,
     /// The store has lost its memory.
     Lost,
+    /// The store was rolled back in this epoch. What the mirror holds is still right.
+    RolledBack(Arc<str>),
     /// The mirror is in line with this epoch.
     Epoch(Arc<str>),
 }
@@ -62,6 +71,7 @@ enum Known {
 enum Verdict {
     Yes,
     Conflict,
+    Closed,
     Amnesia,
 }
 
@@ -87,7 +97,15 @@ impl Redis {
             access_tail,
             deadline: options.deadline,
             observe,
+            copies: None,
         })
+    }
+
+    /// Keeps copies of what this proxy knows, and gives them back when Redis has lost it.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Copies) -> Redis {
+        self.copies = Some(copies);
+        self
     }
 
     fn known(&self, partition: usize) -> MutexGuard<'_, Known> {
@@ -98,19 +116,33 @@ impl Redis {
     fn epoch(&self, partition: usize) -> Result<Arc<str>, StoreError> {
         match &*self.known(partition) {
             Known::Epoch(epoch) => Ok(Arc::clone(epoch)),
-            Known::Lost => Err(StoreError::Amnesia),
+            Known::Lost | Known::RolledBack(_) => Err(StoreError::Amnesia),
             Known::NotYet => Err(StoreError::Unavailable("Redis: it has not been read yet".to_owned())),
         }
     }
 
-    /// The partition is not in the epoch `expected`. Unless the follower has moved on meanwhile, nothing is known any more.
-    fn lost(&self, partition: usize, expected: &Arc<str>) -> StoreError {
+    /// The partition is not in the epoch `expected`, or not open. Unless the follower has moved on meanwhile, nothing is known
+    /// any more; after a rollback, what was known still is.
+    fn lost(&self, partition: usize, expected: &Arc<str>, rolled_back: bool) -> StoreError {
         let mut known = self.known(partition);
         if *known == Known::Epoch(Arc::clone(expected)) {
-            *known = Known::Lost;
-            self.mirror.forget(partition);
+            if rolled_back {
+                *known = Known::RolledBack(Arc::clone(expected));
+            } else {
+                *known = Known::Lost;
+                self.mirror.forget(partition);
+            }
         }
         StoreError::Amnesia
+    }
+
+    /// The same, if `found` is not the epoch `expected`.
+    fn check_epoch(&self, partition: usize, expected: &Arc<str>, found: Option<&[u8]>) -> Result<(), StoreError> {
+        if found == Some(expected.as_bytes()) {
+            return Ok(());
+        }
+        let rolled_back = found.and_then(|found| found.strip_prefix(b"closed:")) == Some(expected.as_bytes());
+        Err(self.lost(partition, expected, rolled_back))
     }
 
     /// Runs the commit script.
@@ -122,32 +154,89 @@ impl Redis {
         next: &Session,
         next_record: &Bytes,
     ) -> RedisResult<Verdict> {
-        let partition = next.id.partition();
-        let ended_at = record::new_ending(expected, next).map(|ending| ending.at.as_millis().to_string());
-        let verdict: String = self
-            .scripts
-            .commit
-            .key(self.keys.epoch(partition))
-            .key(self.keys.session(&next.id))
-            .key(self.keys.subject(&next.subject))
-            .key(self.keys.revocations(partition))
-            .arg(epoch)
-            .arg(expected.map_or(&[][..], |expected| &expected.record[..]))
-            .arg(&next_record[..])
-            .arg(next.ends_at.plus(record::KEPT_AFTER_END).as_millis())
-            .arg(next.id.to_string())
-            .arg(next.ends_at.as_millis())
-            .arg(if next.ended.is_none() { "1" } else { "0" })
-            .arg(ended_at.unwrap_or_default())
-            .arg(nonce()?)
-            .invoke_async(connection)
-            .await?;
+        let published = record::new_ending(expected, next).map(|ending| ending.at);
+        let expected = expected.map(|expected| &expected.record);
+        let (keys, arguments) = self.commit_call(epoch.as_bytes(), expected, next, next_record, published)?;
+        let mut call = self.scripts.commit.prepare_invoke();
+        let verdict: String = call.key(&keys[..]).arg(&arguments[..]).invoke_async(connection).await?;
         match verdict.as_str() {
             "yes" => Ok(Verdict::Yes),
             "conflict" => Ok(Verdict::Conflict),
+            "closed" => Ok(Verdict::Closed),
             "amnesia" => Ok(Verdict::Amnesia),
             _ => Err((redis::ErrorKind::UnexpectedReturnType, "an answer that the script does not give").into()),
         }
+    }
+
+    /// Keys and arguments of the commit script. It publishes an ending at `published`.
+    fn commit_call(
+        &self,
+        epoch: &[u8],
+        expected: Option<&Bytes>,
+        next: &Session,
+        next_record: &Bytes,
+        published: Option<Timestamp>,
+    ) -> RedisResult<([String; 4], [Vec<u8>; 9])> {
+        let partition = next.id.partition();
+        let keys = [
+            self.keys.epoch(partition),
+            self.keys.session(&next.id),
+            self.keys.subject(&next.subject),
+            self.keys.revocations(partition),
+        ];
+        let text = |text: &dyn ToString| text.to_string().into_bytes();
+        let arguments = [
+            epoch.to_vec(),
+            expected.map_or_else(Vec::new, |expected| expected.to_vec()),
+            next_record.to_vec(),
+            text(&next.ends_at.plus(record::KEPT_AFTER_END).as_millis()),
+            text(&next.id),
+            text(&next.ends_at.as_millis()),
+            text(&if next.ended.is_none() { 1 } else { 0 }),
+            published.map_or_else(Vec::new, |at| text(&at.as_millis())),
+            nonce()?.into_bytes(),
+        ];
+        Ok((keys, arguments))
+    }
+
+    /// Reads a record. What this proxy has a newer copy of is given back first: an answer is never older than what this
+    /// proxy has known before.
+    async fn read(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
+        let partition = id.partition();
+        let known = self.epoch(partition)?;
+        let mut read = redis::cmd("MGET");
+        read.arg(self.keys.epoch(partition)).arg(self.keys.session(id));
+        let read = &read;
+        let answer = self.calls.call(|mut connection| async move { read.query_async(&mut connection).await });
+        let copy = async {
+            match &self.copies {
+                Some(copies) => copies.get(id).await,
+                None => None,
+            }
+        };
+        let (answer, copy) = tokio::join!(answer, copy);
+        let (epoch, record): (Option<Bytes>, Option<Bytes>) = answer?;
+        self.check_epoch(partition, &known, epoch.as_deref())?;
+        let stored = record.map(|record| record::decode(id, record)).transpose()?;
+        let Some(copies) = &self.copies else { return Ok(stored) };
+
+        let held = || Held { id: *id, copy: copy.clone(), ended_at: None, unpublished: false };
+        if copy.is_some() && held().is_ahead_of(stored.as_ref(), Timestamp::now()) {
+            let held = &held;
+            let give_back =
+                |mut connection| async move { self.give_back(&mut connection, partition, vec![held()]).await };
+            self.calls.call(give_back).await?;
+            let again = |mut connection| async move { read.query_async(&mut connection).await };
+            let (epoch, record): (Option<Bytes>, Option<Bytes>) = self.calls.call(again).await?;
+            self.check_epoch(partition, &known, epoch.as_deref())?;
+            return record.map(|record| record::decode(id, record)).transpose();
+        }
+        if let Some(stored) = &stored
+            && Some(&stored.record) != copy.as_ref()
+        {
+            copies.keep(vec![stored.session.clone()]);
+        }
+        Ok(stored)
     }
 
     /// Where replicas are connected, waits until one of them has all that was written on `connection`; and makes sure that
@@ -173,17 +262,7 @@ impl Redis {
 #[async_trait]
 impl Backend for Redis {
     async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
-        let partition = id.partition();
-        let known = self.epoch(partition)?;
-        let mut read = redis::cmd("MGET");
-        read.arg(self.keys.epoch(partition)).arg(self.keys.session(id));
-        let read = &read;
-        let (epoch, record): (Option<Bytes>, Option<Bytes>) =
-            self.calls.call(|mut connection| async move { read.query_async(&mut connection).await }).await?;
-        if epoch.as_deref() != Some(known.as_bytes()) {
-            return Err(self.lost(partition, &known));
-        }
-        record.map(|record| record::decode(id, record)).transpose()
+        self.read(id).await
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {
@@ -204,9 +283,17 @@ impl Backend for Redis {
             Ok(verdict)
         };
         match link.call(write).await? {
-            Verdict::Yes => Ok(Committed::Yes),
+            Verdict::Yes => {
+                match &self.copies {
+                    Some(copies) if ends => copies.keep_ending(next).await,
+                    Some(copies) => copies.keep(vec![next.clone()]),
+                    None => {}
+                }
+                Ok(Committed::Yes)
+            }
             Verdict::Conflict => Ok(Committed::Conflict),
-            Verdict::Amnesia => Err(self.lost(partition, &known)),
+            Verdict::Closed => Err(self.lost(partition, &known, true)),
+            Verdict::Amnesia => Err(self.lost(partition, &known, false)),
         }
     }
 
@@ -221,10 +308,20 @@ impl Backend for Redis {
         let read = &read;
         let (epoch, sessions): (Option<Bytes>, Vec<String>) =
             self.calls.call(|mut connection| async move { read.query_async(&mut connection).await }).await?;
-        if epoch.as_deref() != Some(known.as_bytes()) {
-            return Err(self.lost(partition, &known));
+        self.check_epoch(partition, &known, epoch.as_deref())?;
+        let mut sessions: Vec<_> = sessions.iter().filter_map(|id| SessionId::parse(id).ok()).collect();
+        if let Some(copies) = &self.copies {
+            // Others that only this proxy knows: either they have ended meanwhile, or the store has lost them.
+            for id in copies.sessions_of(subject).await {
+                if !sessions.contains(&id)
+                    && let Some(stored) = self.read(&id).await?
+                    && stored.session.is_live(Timestamp::now())
+                {
+                    sessions.push(id);
+                }
+            }
         }
-        Ok(sessions.iter().filter_map(|id| SessionId::parse(id).ok()).collect())
+        Ok(sessions)
     }
 
     async fn announce(&self, proxy: u64, announcement: Option<&Announcement>) -> Result<Vec<Announcement>, StoreError> {

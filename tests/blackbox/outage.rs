@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    ALICE, Answer, BOSS, Browser, Cluster, EchoBackend, RedisServer, Setup, anon, bearer, client, eventually,
+    ALICE, Answer, BOSS, Browser, Cluster, EchoBackend, Portcullis, RedisServer, Setup, anon, bearer, client,
+    eventually,
 };
 
 /// The store's deadline (2 s by default), and enough for a busy machine.
@@ -97,9 +98,9 @@ async fn a_proxy_that_starts_without_its_store_serves_public_routes_and_lets_nob
 }
 
 #[tokio::test]
-async fn an_emptied_store_raises_nobody_from_the_dead() {
+async fn an_emptied_store_raises_nobody_from_the_dead_and_logs_nobody_out() {
     let app = EchoBackend::start().await;
-    let cluster = Cluster::start(Setup::TwoOnRedis, &format!("upstream: {}\n", app.url())).await;
+    let mut cluster = Cluster::start(Setup::TwoOnRedis, &format!("upstream: {}\n", app.url())).await;
     let alice = Browser::logged_in(cluster.first(), &ALICE).await;
     let mut boss = Browser::logged_in(cluster.first(), &BOSS).await;
     let (ended, cookie) = (boss.token().to_owned(), boss.clone());
@@ -109,20 +110,62 @@ async fn an_emptied_store_raises_nobody_from_the_dead() {
     })
     .await;
 
-    cluster.redis.as_ref().expect("this setup has a Redis").command::<()>(&["FLUSHALL"]);
+    let mut elsewhere = alice.at_proxy(cluster.last());
+    for killed in [false, true] {
+        // A refresh that was answered by one proxy only.
+        eventually("she is let in", async || (elsewhere.refresh().await.status == 200).then_some(())).await;
+        if killed {
+            cluster.gates[0].kill().await;
+        }
+        cluster.redis.as_ref().expect("this setup has a Redis").command::<()>(&["FLUSHALL"]);
+        if killed {
+            cluster.gates[0].start_again_unready();
+        }
 
-    // Long enough for several heartbeats and reloads.
-    let until = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < until {
+        // Long enough for several heartbeats and reloads.
+        let until = Instant::now() + Duration::from_secs(4);
+        while Instant::now() < until {
+            for gate in &cluster.gates {
+                let Some(was_let_in) = status(gate, &ended).await else { continue };
+                assert_ne!(was_let_in, 200, "the access token of an ended session was let in");
+                assert_ne!(
+                    cookie.at_proxy(gate).refresh().await.status,
+                    200,
+                    "the refresh token of an ended session was taken"
+                );
+                let status = bearer(gate, alice.token(), "/").await.status;
+                assert!(status == 200 || status == 503, "what is not known is 503, never {status}");
+            }
+        }
         for gate in &cluster.gates {
-            assert_ne!(bearer(gate, &ended, "/").await.status, 200, "the access token of an ended session was let in");
-            assert_ne!(
-                cookie.at_proxy(gate).refresh().await.status,
-                200,
-                "the refresh token of an ended session was taken"
-            );
-            let status = bearer(gate, alice.token(), "/").await.status;
-            assert!(status == 200 || status == 503, "what is not known is 503, never {status}");
+            eventually("alice goes on", async || (bearer(gate, alice.token(), "/").await.status == 200).then_some(()))
+                .await;
+            elsewhere.at_proxy(gate).refresh().await.expect(200);
+            let refused = cookie.at_proxy(gate).refresh().await;
+            refused.expect(400).because("session_ended");
         }
     }
+}
+
+/// None while it is not there.
+async fn status(gate: &Portcullis, token: &str) -> Option<u16> {
+    let request = client().get(gate.url("/")).bearer_auth(token);
+    Some(request.send().await.ok()?.status().as_u16())
+}
+
+#[tokio::test]
+async fn a_data_folder_has_one_proxy() {
+    let app = EchoBackend::start().await;
+    let cluster = Cluster::start(Setup::Redis, &format!("upstream: {}\n", app.url())).await;
+    let redis = cluster.redis.as_ref().expect("this setup has a Redis");
+    let config = format!(
+        "upstream: {}\nkeys: {{ file: {} }}\nstore: {{ redis: {{ url: \"{}\" }} }}\ndata_dir: {}\n",
+        app.url(),
+        cluster.keys().display(),
+        redis.url(),
+        cluster.first().folder().join("data").display()
+    );
+    let mut second = Portcullis::start_unready(&config, &[]);
+    assert!(!second.ended().await.success());
+    eventually("it says why", async || second.log().contains("copies.redb is in use").then_some(())).await;
 }

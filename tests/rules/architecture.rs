@@ -12,7 +12,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("pingora_core", &["proxy", "server", "admin"]),
     ("pingora_proxy", &["proxy", "server", "admin"]),
     ("redis", &["store/redis"]),
-    ("redb", &["store/embedded"]),
+    ("redb", &["store/embedded", "store/redis/copies"]),
     ("jsonwebtoken", &["token", "keys"]),
     ("serde_yaml", &["config", "login/users_file"]),
     ("prometheus", &["telemetry"]),

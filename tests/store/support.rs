@@ -1,6 +1,7 @@
 //! Proxies over one store, as the cases see them.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,9 +9,9 @@ use std::time::{Duration, Instant};
 use portcullis::session::{
     Attempt, ClientMark, KeyId, LateRetry, Outcome, PARTITIONS, RotationPolicy, Session, SessionId, rotate,
 };
-use portcullis::store::embedded::Embedded;
+use portcullis::store::embedded::{Embedded, EmbeddedError};
 use portcullis::store::memory::Memory;
-use portcullis::store::redis::{Redis, RedisOptions};
+use portcullis::store::redis::{Copies, Redis, RedisOptions};
 use portcullis::store::{
     Backend, Committed, Freshness, Mirror, Observe, Operation, OperationOutcome, Sessions, StoreError,
 };
@@ -135,6 +136,15 @@ impl Rig {
         Rig { a, b, _keep: Box::new(std::sync::Mutex::new(server)) }
     }
 
+    pub async fn redis_with_copies() -> Rig {
+        let server = RedisServer::start();
+        open_epoch(&server);
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = [0, 1].map(|number| Arc::new(copying_proxy(&server, folders[number].path())));
+        until("both proxies have read the store", async || a.age().is_some() && b.age().is_some()).await;
+        Rig { a, b, _keep: Box::new((std::sync::Mutex::new(server), folders)) }
+    }
+
     fn alone(backend: Arc<dyn Backend>, mirror: Arc<Mirror>, keep: impl Any + Send + Sync) -> Rig {
         let proxy = Arc::new(Proxy::new(backend, mirror, Arc::default()));
         Rig { a: Arc::clone(&proxy), b: proxy, _keep: Box::new(keep) }
@@ -159,6 +169,23 @@ pub fn redis_proxy_whose_tokens_live(options: &RedisOptions, access_tail: Durati
     let (mirror, observed) = (Arc::new(Mirror::new()), Arc::new(Observed::default()));
     let store = Redis::new(options, Arc::clone(&mirror), access_tail, Arc::clone(&observed) as _).unwrap();
     Proxy::new(Arc::new(store), mirror, observed)
+}
+
+/// A proxy on the server that keeps copies in `folder`. Waits until the one before has let go of them.
+pub fn copying_proxy(server: &RedisServer, folder: &Path) -> Proxy {
+    let (mirror, observed) = (Arc::new(Mirror::new()), Arc::new(Observed::default()));
+    let began = Instant::now();
+    let copies = loop {
+        match Copies::open(&folder.join("copies.redb"), Arc::clone(&mirror), ACCESS_TAIL) {
+            Err(EmbeddedError::InUse { .. }) if began.elapsed() < Duration::from_secs(5) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            copies => break copies.unwrap(),
+        }
+    };
+    let store =
+        Redis::new(&redis_options(server), Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
+    Proxy::new(Arc::new(store.with_copies(copies)), mirror, observed)
 }
 
 /// As if the store had been used before: proxies need not wait for one another.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use redb::Database;
@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// Sessions are small and the operating system caches the file as well.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-pub(super) struct Shelf {
+pub(in crate::store) struct Shelf {
     path: PathBuf,
     /// None while the file could not be opened anew.
     database: RwLock<Option<Database>>,
@@ -26,7 +26,7 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// Opens or creates the file, and lists in `mirror` the revocations that it holds.
-    pub(super) fn open(path: &Path, mirror: &Mirror, access_tail: Duration) -> Result<Shelf, EmbeddedError> {
+    pub(in crate::store) fn open(path: &Path, mirror: &Mirror, access_tail: Duration) -> Result<Shelf, EmbeddedError> {
         let database = open(path)?;
         let shelf = Shelf {
             path: path.to_owned(),
@@ -38,27 +38,50 @@ impl Shelf {
         Ok(shelf)
     }
 
+    /// Where the file is.
+    pub(in crate::store) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// How long after its end a session's access tokens can be alive.
-    pub(super) fn access_tail(&self) -> Duration {
+    pub(in crate::store) fn access_tail(&self) -> Duration {
         self.access_tail
     }
 
     /// Does a step on the database.
-    pub(super) fn with<T>(&self, step: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    pub(in crate::store) fn with<T>(
+        &self,
+        step: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
         match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
             Some(database) => step(database),
             None => Err(redb::Error::DatabaseClosed),
         }
     }
 
+    /// A read, off the threads that serve requests: it may have to wait for the disk.
+    pub(in crate::store) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        step: impl FnOnce(&Database) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, String> {
+        let shelf = Arc::clone(self);
+        let error = match tokio::task::spawn_blocking(move || shelf.with(step)).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database is damaged (it panicked)".to_owned(),
+        };
+        self.mark_broken();
+        Err(error)
+    }
+
     /// The database is not to be trusted until it has been opened anew.
-    pub(super) fn mark_broken(&self) {
+    pub(in crate::store) fn mark_broken(&self) {
         self.broken.store(true, Ordering::Release);
     }
 
     /// Closes and opens the file if a step has failed. The commit that failed may be on disk all the same, so the
     /// revocations are read again.
-    pub(super) fn reopen_if_broken(&self, mirror: &Mirror) {
+    pub(in crate::store) fn reopen_if_broken(&self, mirror: &Mirror) {
         if !self.broken.load(Ordering::Acquire) {
             return;
         }
@@ -67,15 +90,17 @@ impl Shelf {
         drop(slot.take());
         match open(&self.path) {
             Ok(database) => *slot = Some(database),
-            Err(error) => return tracing::error!(%error, "the embedded store cannot be opened again"),
+            Err(error) => {
+                return tracing::error!(%error, path = %self.path.display(), "the file of sessions cannot be opened again");
+            }
         }
         drop(slot);
         match self.load(mirror) {
             Ok(()) => {
                 self.broken.store(false, Ordering::Release);
-                tracing::info!(path = %self.path.display(), "the embedded store is open again");
+                tracing::info!(path = %self.path.display(), "the file of sessions is open again");
             }
-            Err(error) => tracing::error!(%error, "the embedded store cannot be read"),
+            Err(error) => tracing::error!(%error, "the file of sessions cannot be read"),
         }
     }
 

@@ -1,16 +1,23 @@
-//! What the embedded store keeps, and the steps on it inside one transaction.
+//! What the file keeps, and the steps on it inside one transaction.
+//!
+//! The embedded store and the copies that a proxy on Redis keeps are files of one format.
+
+use std::ops::Bound;
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
 
-use crate::session::{Session, SessionId};
-use crate::store::{Committed, record};
+use crate::session::{self, EndReason, PARTITIONS, Session, SessionId};
+use crate::store::{Committed, StoreError, record};
 use crate::time::Timestamp;
 
 /// Raised when the tables change in a way that an older or newer Portcullis would misread.
-pub(super) const FORMAT: u64 = 1;
+pub(in crate::store) const FORMAT: u64 = 1;
 
 type Id = [u8; 16];
+type Sessions<'transaction> = Table<'transaction, Id, &'static [u8]>;
 
 /// Session id to JSON record.
 const SESSIONS: TableDefinition<'_, Id, &[u8]> = TableDefinition::new("sessions");
@@ -24,7 +31,7 @@ const REVOCATIONS: TableDefinition<'_, (u64, Id), ()> = TableDefinition::new("re
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// One commit, as the writer judges it.
-pub(super) struct Change {
+pub(in crate::store) struct Change {
     pub expected: Option<Expected>,
     pub next: Session,
     pub record: Bytes,
@@ -33,13 +40,13 @@ pub(super) struct Change {
 }
 
 /// What the record must still be.
-pub(super) struct Expected {
+pub(in crate::store) struct Expected {
     pub record: Bytes,
     pub ends_at: Timestamp,
 }
 
 /// Makes the tables of a new file and returns the format of the file.
-pub(super) fn prepare(database: &Database) -> Result<u64, redb::Error> {
+pub(in crate::store) fn prepare(database: &Database) -> Result<u64, redb::Error> {
     let transaction = database.begin_write()?;
     let format = {
         let mut meta = transaction.open_table(META)?;
@@ -63,13 +70,17 @@ pub(super) fn prepare(database: &Database) -> Result<u64, redb::Error> {
 }
 
 /// The record of a session.
-pub(super) fn read(database: &Database, id: &SessionId) -> Result<Option<Bytes>, redb::Error> {
+pub(in crate::store) fn read(database: &Database, id: &SessionId) -> Result<Option<Bytes>, redb::Error> {
     let sessions = database.begin_read()?.open_table(SESSIONS)?;
     Ok(sessions.get(id.as_bytes())?.map(|record| Bytes::copy_from_slice(record.value())))
 }
 
 /// The subject's sessions that have neither ended nor passed their absolute end.
-pub(super) fn sessions_of(database: &Database, subject: &str, now: Timestamp) -> Result<Vec<SessionId>, redb::Error> {
+pub(in crate::store) fn sessions_of(
+    database: &Database,
+    subject: &str,
+    now: Timestamp,
+) -> Result<Vec<SessionId>, redb::Error> {
     let subjects = database.begin_read()?.open_table(SUBJECTS)?;
     let mut living = Vec::new();
     for entry in subjects.range((subject, [0; 16])..=(subject, [255; 16]))? {
@@ -82,7 +93,10 @@ pub(super) fn sessions_of(database: &Database, subject: &str, now: Timestamp) ->
 }
 
 /// The revocations that still matter, with the time until which they do.
-pub(super) fn revocations(database: &Database, now: Timestamp) -> Result<Vec<(SessionId, Timestamp)>, redb::Error> {
+pub(in crate::store) fn revocations(
+    database: &Database,
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Timestamp)>, redb::Error> {
     let revocations = database.begin_read()?.open_table(REVOCATIONS)?;
     let mut listed = Vec::new();
     for entry in revocations.range((now.as_millis(), [0; 16])..)? {
@@ -93,7 +107,7 @@ pub(super) fn revocations(database: &Database, now: Timestamp) -> Result<Vec<(Se
 }
 
 /// Judges one change against the record as the transaction sees it, and writes it if nothing has come between.
-pub(super) fn apply(transaction: &WriteTransaction, change: &Change) -> Result<Committed, redb::Error> {
+pub(in crate::store) fn apply(transaction: &WriteTransaction, change: &Change) -> Result<Committed, redb::Error> {
     let Change { expected, next, record, revoked_until } = change;
     let id = *next.id.as_bytes();
     let mut sessions = transaction.open_table(SESSIONS)?;
@@ -103,42 +117,134 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change) -> Result<C
             return Ok(Committed::Conflict);
         }
     }
-    sessions.insert(&id, &**record)?;
-
-    let mut subjects = transaction.open_table(SUBJECTS)?;
-    match next.ended {
-        None => subjects.insert((next.subject.as_str(), id), next.ends_at.as_millis())?,
-        Some(_) => subjects.remove((next.subject.as_str(), id))?,
-    };
-
-    let mut expiries = transaction.open_table(EXPIRIES)?;
-    let known_end = expected.as_ref().map(|expected| expected.ends_at);
-    if known_end != Some(next.ends_at) {
-        if let Some(known_end) = known_end {
-            expiries.remove((known_end.as_millis(), id))?;
-        }
-        expiries.insert((next.ends_at.as_millis(), id), ())?;
-    }
-
+    put(transaction, &mut sessions, next, record, expected.as_ref().map(|expected| expected.ends_at))?;
     if let Some(until) = revoked_until {
-        transaction.open_table(REVOCATIONS)?.insert((until.as_millis(), id), ())?;
+        revoke(transaction, id, *until)?;
     }
     Ok(Committed::Yes)
 }
 
-/// Is there anything to forget?
-pub(super) fn has_expired(database: &Database, now: Timestamp) -> Result<bool, redb::Error> {
-    let transaction = database.begin_read()?;
-    let sessions_end = now.minus(record::KEPT_AFTER_END).as_millis();
-    let expired = transaction.open_table(EXPIRIES)?.range(..(sessions_end, [0; 16]))?.next().is_some()
-        || transaction.open_table(REVOCATIONS)?.range(..(now.as_millis(), [0; 16]))?.next().is_some();
-    Ok(expired)
+/// Writes a record, and its places in the lists. `known_end` is the absolute end of the record that it replaces.
+fn put(
+    transaction: &WriteTransaction,
+    sessions: &mut Sessions<'_>,
+    session: &Session,
+    record: &[u8],
+    known_end: Option<Timestamp>,
+) -> Result<(), redb::Error> {
+    let id = *session.id.as_bytes();
+    sessions.insert(&id, record)?;
+
+    let mut subjects = transaction.open_table(SUBJECTS)?;
+    match session.ended {
+        None => subjects.insert((session.subject.as_str(), id), session.ends_at.as_millis())?,
+        Some(_) => subjects.remove((session.subject.as_str(), id))?,
+    };
+
+    if known_end != Some(session.ends_at) {
+        let mut expiries = transaction.open_table(EXPIRIES)?;
+        if let Some(known_end) = known_end {
+            expiries.remove((known_end.as_millis(), id))?;
+        }
+        expiries.insert((session.ends_at.as_millis(), id), ())?;
+    }
+    Ok(())
 }
 
-/// Forgets expired sessions and revocations, `at_most` of each.
-pub(super) fn forget_expired(
+fn revoke(transaction: &WriteTransaction, id: Id, until: Timestamp) -> Result<bool, redb::Error> {
+    let known = transaction.open_table(REVOCATIONS)?.insert((until.as_millis(), id), ())?.is_some();
+    Ok(!known)
+}
+
+/// Joins a copy of a session with what is kept of it. Has that changed anything?
+pub(in crate::store) fn join(transaction: &WriteTransaction, copy: &Session) -> Result<bool, redb::Error> {
+    let mut sessions = transaction.open_table(SESSIONS)?;
+    let kept = kept(&sessions, &copy.id)?;
+    let joined = kept.as_ref().map_or_else(|| copy.clone(), |kept| session::merge(kept, copy));
+    if kept.as_ref() == Some(&joined) {
+        return Ok(false);
+    }
+    // Nobody can be told of a record that cannot be written, and no session is one.
+    let Ok(record) = record::encode(&joined) else { return Ok(false) };
+    put(transaction, &mut sessions, &joined, &record, kept.map(|kept| kept.ends_at))?;
+    Ok(true)
+}
+
+/// Keeps that a session has ended, whether or not there is a record of it. Has that changed anything?
+pub(in crate::store) fn end(
+    transaction: &WriteTransaction,
+    id: &SessionId,
+    ended_at: Timestamp,
+    until: Timestamp,
+) -> Result<bool, redb::Error> {
+    let kept = kept(&transaction.open_table(SESSIONS)?, id)?;
+    let ended = match kept.filter(|kept| kept.ended.is_none()) {
+        // What is heard does not say why it ended; that it did is what counts.
+        Some(living) => join(transaction, &living.end(ended_at, EndReason::Logout))?,
+        None => false,
+    };
+    Ok(revoke(transaction, *id.as_bytes(), until)? || ended)
+}
+
+/// None also for a record that cannot be read: it is no use, and is replaced by one that is.
+fn kept(sessions: &impl ReadableTable<Id, &'static [u8]>, id: &SessionId) -> Result<Option<Session>, redb::Error> {
+    let Some(record) = sessions.get(id.as_bytes())? else { return Ok(None) };
+    let stored: Result<_, StoreError> = record::decode(id, Bytes::copy_from_slice(record.value()));
+    Ok(stored.ok().map(|stored| stored.session))
+}
+
+/// The records of a partition that come after `after`, `at_most` of them, in the order of their ids.
+pub(in crate::store) fn page(
+    database: &Database,
+    partition: usize,
+    after: Option<SessionId>,
+    at_most: usize,
+) -> Result<Vec<(SessionId, Bytes)>, redb::Error> {
+    let sessions = database.begin_read()?.open_table(SESSIONS)?;
+    let after = after.map(|id| *id.as_bytes());
+    let mut found = Vec::new();
+    // An id's first byte says which partition it is in.
+    for first in (0..=u8::MAX).filter(|first| usize::from(*first) % PARTITIONS == partition) {
+        let (mut low, mut high) = ([0; 16], [255; 16]);
+        (low[0], high[0]) = (first, first);
+        if after.is_some_and(|after| after >= high) {
+            continue;
+        }
+        let from = match after.filter(|after| *after >= low) {
+            Some(after) => Bound::Excluded(after),
+            None => Bound::Included(low),
+        };
+        for entry in sessions.range((from, Bound::Included(high)))?.take(at_most - found.len()) {
+            let (id, record) = entry?;
+            found.push((SessionId::from_bytes(id.value()), Bytes::copy_from_slice(record.value())));
+        }
+        if found.len() == at_most {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Is there anything to forget: expired, or more sessions than `sessions_max`?
+pub(in crate::store) fn has_surplus(
+    database: &Database,
+    now: Timestamp,
+    sessions_max: u64,
+) -> Result<bool, redb::Error> {
+    let transaction = database.begin_read()?;
+    let sessions_end = now.minus(record::KEPT_AFTER_END).as_millis();
+    let surplus = transaction.open_table(EXPIRIES)?.range(..(sessions_end, [0; 16]))?.next().is_some()
+        || transaction.open_table(REVOCATIONS)?.range(..(now.as_millis(), [0; 16]))?.next().is_some()
+        || transaction.open_table(SESSIONS)?.len()? > sessions_max;
+    Ok(surplus)
+}
+
+/// Forgets expired sessions and revocations, and sessions that are too many, `at_most` of each. Of too many those go first
+/// that end first anyhow.
+pub(in crate::store) fn forget_surplus(
     transaction: &WriteTransaction,
     now: Timestamp,
+    sessions_max: u64,
     at_most: usize,
 ) -> Result<(), redb::Error> {
     let mut sessions = transaction.open_table(SESSIONS)?;
@@ -146,10 +252,15 @@ pub(super) fn forget_expired(
     let mut expiries = transaction.open_table(EXPIRIES)?;
     let mut revocations = transaction.open_table(REVOCATIONS)?;
 
-    for (ends_at_ms, id) in first_keys(&expiries, now.minus(record::KEPT_AFTER_END), at_most)? {
+    let mut leaving = first_keys(&expiries, now.minus(record::KEPT_AFTER_END), at_most)?;
+    let too_many = usize::try_from(sessions.len()?.saturating_sub(sessions_max)).unwrap_or(at_most).min(at_most);
+    if too_many > leaving.len() {
+        leaving = first_keys(&expiries, Timestamp::from_millis(u64::MAX), too_many)?;
+    }
+    for (ends_at_ms, id) in leaving {
         expiries.remove((ends_at_ms, id))?;
         let Some(record) = sessions.remove(&id)? else { continue };
-        // A record that cannot be read leaves its entry by subject behind; it is past its end, so nobody sees it.
+        // A record that cannot be read leaves its entry by subject behind; what is not there is in no answer.
         if let Ok(session) = serde_json::from_slice::<Session>(record.value()) {
             subjects.remove((session.subject.as_str(), id))?;
         }

@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use redis::{Cmd, ParsingError, Value, from_redis_value};
 
 use crate::session::SessionId;
@@ -34,6 +35,8 @@ pub(super) struct Revocation {
     pub ended_at: Timestamp,
     /// When it was written to the stream, on Redis's clock.
     pub published_at: Timestamp,
+    /// The ended record, if it was published as well.
+    pub record: Option<Bytes>,
 }
 
 /// One page of a read.
@@ -115,11 +118,11 @@ enum Entry {
 
 impl Entry {
     fn read((id, fields): &RawEntry) -> Entry {
-        let field = |name: &str| {
+        let bytes = |name: &str| {
             let mut pairs = fields.chunks_exact(2);
-            let value = pairs.find(|pair| pair[0] == name.as_bytes()).map(|pair| &pair[1])?;
-            std::str::from_utf8(value).ok()
+            pairs.find(|pair| pair[0] == name.as_bytes()).map(|pair| &pair[1])
         };
+        let field = |name: &str| bytes(name).and_then(|value| std::str::from_utf8(value).ok());
         let millis = |text: &str| text.parse().ok().map(Timestamp::from_millis);
         match (field("sid"), field("nonce")) {
             (None, Some(_)) => Entry::Heartbeat,
@@ -129,7 +132,8 @@ impl Entry {
                 let published_at = id.split('-').next().and_then(millis);
                 match (session, ended_at, published_at) {
                     (Some(session), Some(ended_at), Some(published_at)) => {
-                        Entry::Revocation(Revocation { session, ended_at, published_at })
+                        let record = bytes("record").map(|record| Bytes::copy_from_slice(record));
+                        Entry::Revocation(Revocation { session, ended_at, published_at, record })
                     }
                     _ => Entry::Foreign,
                 }

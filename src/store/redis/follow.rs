@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, Value, fr
 use super::dialer::Dialed;
 use super::feed::{Feed, Page, Revocation};
 use super::keys::evalsha;
+use super::recover::Progress;
 use super::{Known, Redis, nonce};
 use crate::session::PARTITIONS;
 use crate::store::{Mirror, Operation, OperationOutcome};
@@ -39,9 +40,19 @@ const BACKOFF_MAX: Duration = Duration::from_millis(500);
 pub(super) struct Follower<'a> {
     pub(super) store: &'a Redis,
     pub(super) mirror: &'a Mirror,
+    /// What other proxies know this one by.
+    pub(super) proxy: String,
     pub(super) feeds: [Feed; PARTITIONS],
     /// This partition has been loaded, and the mirror holds everything that the feed has read.
     pub(super) loaded: [bool; PARTITIONS],
+    /// How far what this proxy holds has been given back to a partition that is not loaded.
+    pub(super) progress: [Option<Progress>; PARTITIONS],
+    /// There is more to give back, and nothing to wait for.
+    pub(super) in_a_hurry: bool,
+    /// Redis's own name for the process that this one is connected to.
+    run: String,
+    /// That process is another one than before, and has not been compared with the copies.
+    server_is_new: bool,
     /// What has been logged already, so that a long fault is one line and not a thousand.
     pub(super) told_of_loss: bool,
     told_of_fault: bool,
@@ -55,8 +66,13 @@ impl<'a> Follower<'a> {
         Follower {
             store,
             mirror,
+            proxy: nonce().unwrap_or_default(),
             feeds: std::array::from_fn(|_| Feed::default()),
             loaded: [false; PARTITIONS],
+            progress: std::array::from_fn(|_| None),
+            in_a_hurry: false,
+            run: String::new(),
+            server_is_new: false,
             told_of_loss: false,
             told_of_fault: false,
             term: 0,
@@ -96,10 +112,18 @@ impl<'a> Follower<'a> {
             self.loaded = [false; PARTITIONS];
         }
         let scripts = &self.store.scripts;
-        for script in [&scripts.heartbeat, &scripts.reopen, &scripts.restore] {
+        for script in [&scripts.heartbeat, &scripts.reopen, &scripts.close, &scripts.commit] {
             script.load_async(&mut connection).await?;
         }
         self.feeds.iter_mut().for_each(Feed::reconnected);
+        // It may be another server, or the same with another memory.
+        self.progress = std::array::from_fn(|_| None);
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
+        if self.run != run {
+            self.server_is_new = !self.run.is_empty();
+            self.run = run.to_owned();
+        }
         Ok(connection)
     }
 
@@ -108,11 +132,7 @@ impl<'a> Follower<'a> {
         let mut sweep_at = Instant::now();
         loop {
             self.notice_losses();
-            for partition in 0..PARTITIONS {
-                if !self.loaded[partition] {
-                    self.recover(connection, partition).await?;
-                }
-            }
+            self.recover(connection).await?;
             if self.loaded == [true; PARTITIONS] && std::mem::take(&mut self.told_of_loss) {
                 tracing::info!("the store in Redis is open");
             }
@@ -120,6 +140,11 @@ impl<'a> Follower<'a> {
                 tick_at = Instant::now() + TICK;
                 let began = Instant::now();
                 self.tick(connection).await?;
+                if std::mem::take(&mut self.server_is_new) {
+                    // A rollback that shows in the streams has been noticed; what was lost with the last moments of the
+                    // server before need not show there.
+                    self.loaded = [false; PARTITIONS];
+                }
                 self.store.observe.store_request(Operation::Follow, OperationOutcome::Ok, began.elapsed());
                 self.backoff = BACKOFF_MIN;
                 if std::mem::take(&mut self.told_of_fault) {
@@ -129,6 +154,9 @@ impl<'a> Follower<'a> {
             if sweep_at <= Instant::now() {
                 sweep_at = Instant::now() + SWEEP_EVERY;
                 self.mirror.revocations.remove_expired(Timestamp::now());
+                if let Some(copies) = &self.store.copies {
+                    copies.catch_up();
+                }
             }
             self.sleep_until_news(connection, tick_at.saturating_duration_since(Instant::now())).await?;
         }
@@ -137,7 +165,7 @@ impl<'a> Follower<'a> {
     /// A call may have found that the store has lost its memory.
     fn notice_losses(&mut self) {
         for partition in 0..PARTITIONS {
-            if self.loaded[partition] && *self.store.known(partition) == Known::Lost {
+            if self.loaded[partition] && matches!(*self.store.known(partition), Known::Lost | Known::RolledBack(_)) {
                 self.loaded[partition] = false;
             }
         }
@@ -159,8 +187,9 @@ impl<'a> Follower<'a> {
         let mut replies: std::vec::IntoIter<Value> = pipe.query_async::<Vec<Value>>(connection).await?.into_iter();
         is_primary(replies.next())?;
         for ((partition, epoch), reply) in asked.into_iter().zip(replies) {
-            if from_redis_value::<i64>(reply)? == 0 {
-                drop(self.store.lost(partition, &epoch));
+            match from_redis_value::<i64>(reply)? {
+                1 => {}
+                answer => drop(self.store.lost(partition, &epoch, answer == -1)),
             }
         }
         self.notice_losses();
@@ -174,7 +203,11 @@ impl<'a> Follower<'a> {
             .filter(|partition| self.loaded[*partition])
             .map(|partition| (self.store.keys.revocations(partition), partition))
             .collect();
-        let at_most = if names.len() < PARTITIONS { at_most.min(RECOVER_EVERY) } else { at_most };
+        let at_most = match std::mem::take(&mut self.in_a_hurry) {
+            true => at_most.min(Duration::from_millis(1)),
+            false if names.len() < PARTITIONS => at_most.min(RECOVER_EVERY),
+            false => at_most,
+        };
         if names.is_empty() {
             tokio::time::sleep(at_most).await;
             return Ok(());
@@ -206,7 +239,7 @@ impl<'a> Follower<'a> {
             let mut replies: Vec<Value> = pipe.query_async(connection).await?;
             let server_now = replies.pop().map(server_time).transpose()?.unwrap_or(Timestamp::EPOCH);
 
-            let mut unfinished = Vec::new();
+            let (mut unfinished, mut gaps) = (Vec::new(), Vec::new());
             for (partition, page) in partitions.into_iter().zip(replies) {
                 match self.feeds[partition].take(page, asked_at)? {
                     Page::Gap => {
@@ -215,13 +248,14 @@ impl<'a> Follower<'a> {
                             "the revocation stream is not the one that was read; reading it again"
                         );
                         self.loaded[partition] = false;
+                        gaps.push(partition);
                     }
                     Page::News { revocations, more, known_until } => {
-                        for revocation in revocations {
-                            self.list(&revocation);
+                        for revocation in &revocations {
                             // On one clock, Redis's: ours may be apart from it.
                             self.store.observe.revocation_propagated(server_now.since(revocation.published_at));
                         }
+                        self.list(revocations);
                         if let Some(known_until) = known_until {
                             self.synced(partition, known_until);
                         }
@@ -231,15 +265,26 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
+            for partition in gaps {
+                self.close(connection, partition).await?;
+            }
             partitions = unfinished;
         }
         Ok(())
     }
 
     /// Whichever clock is later decides how long it matters: the proxy's that ended the session, or Redis's.
-    pub(super) fn list(&self, revocation: &Revocation) {
-        let until = revocation.ended_at.max(revocation.published_at).plus(self.store.access_tail);
-        self.mirror.revocations.insert(revocation.session, until);
+    pub(super) fn list(&self, revocations: Vec<Revocation>) {
+        let listed = revocations.into_iter().filter_map(|revocation| {
+            let until = revocation.ended_at.max(revocation.published_at).plus(self.store.access_tail);
+            let is_news = !self.mirror.revocations.contains(&revocation.session);
+            self.mirror.revocations.insert(revocation.session, until);
+            is_news.then_some((revocation, until))
+        });
+        match &self.store.copies {
+            Some(copies) => copies.heard(listed),
+            None => listed.for_each(drop),
+        }
     }
 
     /// Unless a call has found meanwhile that the store has lost its memory.

@@ -53,6 +53,10 @@ impl Keys {
         self.key(partition, "amnesia_since")
     }
 
+    pub(super) fn giving_back(&self, partition: usize) -> String {
+        self.key(partition, "giving_back")
+    }
+
     /// What the proxies say of themselves. It belongs to no partition, and is touched alone.
     pub(super) fn proxies(&self) -> String {
         format!("{}proxies", self.prefix)
@@ -66,20 +70,20 @@ impl Keys {
 /// The scripts. Each says itself what it does.
 pub(super) struct Scripts {
     pub announce: Script,
+    pub close: Script,
     pub commit: Script,
     pub heartbeat: Script,
     pub reopen: Script,
-    pub restore: Script,
 }
 
 impl Scripts {
     pub(super) fn new() -> Scripts {
         Scripts {
             announce: Script::new(include_str!("scripts/announce.lua")),
+            close: Script::new(include_str!("scripts/close.lua")),
             commit: Script::new(include_str!("scripts/commit.lua")),
             heartbeat: Script::new(include_str!("scripts/heartbeat.lua")),
             reopen: Script::new(include_str!("scripts/reopen.lua")),
-            restore: Script::new(include_str!("scripts/restore.lua")),
         }
     }
 }

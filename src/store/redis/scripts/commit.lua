@@ -1,14 +1,15 @@
 -- One commit: compare the whole record, swap it, publish the ending. All of it or nothing.
 -- KEYS: epoch, session record, the subject's sessions, revocations
--- ARGV: epoch, expected record ('' for none), next record, when Redis may forget it (ms), session id,
+-- ARGV: epoch ('' for none), expected record ('' for none), next record, when Redis may forget it (ms), session id,
 --       its absolute end (ms), '1' if it lives, when it ended (ms; '' if this commit does not end it), nonce
--- Returns 'yes', 'conflict' or 'amnesia'.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'amnesia' end
+-- Returns 'yes', 'conflict', 'closed' (the epoch was rolled back) or 'amnesia'.
+local epoch = redis.call('GET', KEYS[1]) or ''
+if epoch ~= ARGV[1] then return epoch == 'closed:' .. ARGV[1] and 'closed' or 'amnesia' end
 if (redis.call('GET', KEYS[2]) or '') ~= ARGV[2] then return 'conflict' end
 
 -- Published first: a fault between the two must not leave an ended session of which nobody hears.
 if ARGV[8] ~= '' then
-  redis.call('XADD', KEYS[4], '*', 'sid', ARGV[5], 'ended_at_ms', ARGV[8], 'nonce', ARGV[9])
+  redis.call('XADD', KEYS[4], '*', 'sid', ARGV[5], 'ended_at_ms', ARGV[8], 'nonce', ARGV[9], 'record', ARGV[3])
 end
 redis.call('SET', KEYS[2], ARGV[3], 'PXAT', ARGV[4])
 

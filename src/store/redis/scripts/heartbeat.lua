@@ -4,8 +4,9 @@
 -- of them has asked for lately counts. It is forgotten after twice as long, when nothing of that age matters any more.
 -- KEYS: epoch, revocations, when the last heartbeat was written, how long entries are kept
 -- ARGV: epoch, nonce, not sooner than (ms) after the last one, how long entries matter to this proxy (ms)
--- Returns 1, or 0 if the epoch is another one.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+-- Returns 1; 0 if the epoch is another one, -1 if it was rolled back.
+local epoch = redis.call('GET', KEYS[1])
+if epoch ~= ARGV[1] then return epoch == 'closed:' .. ARGV[1] and -1 or 0 end
 local keep = tonumber(ARGV[4])
 local longest = tonumber(redis.call('GET', KEYS[4]) or '')
 if not longest or keep > longest or (keep == longest and redis.call('PTTL', KEYS[4]) < keep * 1.5) then

@@ -1,17 +1,27 @@
--- Opens a new epoch in a store that has none, once every proxy has had the time to merge back what it holds.
--- KEYS: epoch, since when the epoch is missing
--- ARGV: how long proxies have (ms), the new epoch
--- Returns the epoch, or nothing while proxies still have time.
+-- How a partition stands: open in an epoch; or waiting, because it lost its epoch or was closed, until every proxy has had
+-- the time to give back what it holds. Whoever looks last opens a new epoch.
+-- KEYS: epoch, since when it waits, the proxies that are giving back (by until when they are believed)
+-- ARGV: how long proxies have after a loss (ms), after a rollback (ms), at most (ms), the new epoch, this proxy,
+--       '1' if it still has something to give back
+-- Returns the epoch, and since when it waits: 0 if it is open.
 local epoch = redis.call('GET', KEYS[1])
-if epoch then return epoch end
+local closed = epoch and string.sub(epoch, 1, 7) == 'closed:'
+if epoch and not closed then return {epoch, 0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local since = tonumber(redis.call('GET', KEYS[2]) or '')
 if not since or since > now then
+  since = now
   redis.call('SET', KEYS[2], string.format('%.0f', now))
-  return false
 end
-if now - since < tonumber(ARGV[1]) then return false end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('DEL', KEYS[2])
-return ARGV[2]
+if ARGV[6] == '1' then
+  redis.call('ZADD', KEYS[3], now + 3000, ARGV[5])
+else
+  redis.call('ZREM', KEYS[3], ARGV[5])
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
+local busy = ARGV[6] == '1' or (redis.call('ZCARD', KEYS[3]) > 0 and now - since < tonumber(ARGV[3]))
+if busy or now - since < tonumber(closed and ARGV[2] or ARGV[1]) then return {epoch or '', since} end
+redis.call('SET', KEYS[1], ARGV[4])
+redis.call('DEL', KEYS[2], KEYS[3])
+return {ARGV[4], 0}
