@@ -8,6 +8,7 @@ mod feed;
 mod follow;
 mod keys;
 mod link;
+mod list;
 mod options;
 mod recover;
 
@@ -23,7 +24,9 @@ use self::follow::Follower;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
 pub use self::options::{RedisOptions, RedisOptionsError};
-use super::{ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Mirror, Observe, StoreError, Stored, record};
+use super::{
+    ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Cursor, Mirror, Observe, Page, StoreError, Stored, record,
+};
 use crate::session::{PARTITIONS, Session, SessionId};
 use crate::time::Timestamp;
 
@@ -219,6 +222,10 @@ impl Backend for Redis {
             return Err(self.lost(partition, &known));
         }
         Ok(sessions.iter().filter_map(|id| SessionId::parse(id).ok()).collect())
+    }
+
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError> {
+        list::list(self, from, at_most).await
     }
 
     async fn announce(&self, proxy: u64, announcement: Option<&Announcement>) -> Result<Vec<Announcement>, StoreError> {
