@@ -26,8 +26,7 @@ pub use error::StartError;
 use self::peers::Peers;
 use crate::admin::{Admin, Readiness, State as AdminState};
 use crate::config::Config;
-use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Binding, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
+use crate::proxy::{Binding, Compiled, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
@@ -77,7 +76,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             sessions: Arc::clone(&state.sessions),
             peers: Peers::new(&state),
             used: Mutex::new(Some(used_writer)),
-            upstreams: Arc::clone(&compiled.upstreams),
+            compiled: Arc::clone(&compiled),
             listening: bindings.iter().map(|binding| binding.address).collect(),
             readiness: Arc::clone(&readiness),
             flying: Mutex::new(Some(in_flight.begin())),
@@ -117,7 +116,7 @@ struct Behind {
     sessions: Arc<Sessions>,
     peers: Peers,
     used: Mutex<Option<UsedMarksWriter>>,
-    upstreams: Arc<Upstreams>,
+    compiled: Arc<Compiled>,
     listening: Vec<SocketAddr>,
     readiness: Arc<Readiness>,
     /// The process does not leave before this is gone.
@@ -142,9 +141,9 @@ impl BackgroundService for Behind {
         };
         let watch = shutdown.clone();
         let upstreams = async {
-            self.upstreams.resolve().await;
+            self.compiled.upstreams.resolve().await;
             ready.notify_ready();
-            self.upstreams.run(watch).await;
+            self.compiled.upstreams.run(watch).await;
         };
         let listening = async {
             for address in &self.listening {
@@ -163,7 +162,8 @@ impl BackgroundService for Behind {
             self.peers.withdraw().await;
             drop(self.flying.lock().await.take());
         };
-        tokio::join!(follow, marks, sweep, upstreams, listening, leave);
+        let removed = self.compiled.endpoints.end_removed();
+        tokio::join!(follow, marks, sweep, upstreams, listening, removed, leave);
     }
 }
 

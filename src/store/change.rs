@@ -3,10 +3,15 @@
 //! Whoever ends a session (a logout, an operator, the removal of its subject) does it through here.
 
 use super::{Committed, Sessions, StoreError};
-use crate::session::{Session, SessionId};
+use crate::session::{EndReason, Session, SessionId};
+use crate::time::Timestamp;
 
 /// How often a lost race is run again. Each loss means that another request has won: more than two in a row are hardly possible.
 const ATTEMPTS: usize = 16;
+
+/// How often the list of a subject's sessions is read until nothing on it is alive. More rounds are only needed while the subject
+/// logs in faster than it is logged out.
+const ROUNDS: usize = 16;
 
 /// A change that was committed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +57,39 @@ impl Sessions {
             match self.commit(stored.as_ref(), &after).await? {
                 Committed::Yes => return Ok(Some(Changed { before: stored.map(|stored| stored.session), after })),
                 Committed::Conflict => continue,
+            }
+        }
+        Err(ChangeError::Contended)
+    }
+
+    /// Ends a session. None: the store knows of none.
+    pub async fn end(
+        &self,
+        id: &SessionId,
+        now: impl Fn() -> Timestamp,
+        reason: EndReason,
+    ) -> Result<Option<Changed>, ChangeError> {
+        self.change(id, |known| known.map(|session| session.end(now(), reason))).await
+    }
+
+    /// Ends all sessions of a subject, those that begin meanwhile as well. `ended` is told of each that lived.
+    pub async fn end_all_of(
+        &self,
+        subject: &str,
+        now: impl Fn() -> Timestamp,
+        reason: EndReason,
+        mut ended: impl FnMut(&Session),
+    ) -> Result<(), ChangeError> {
+        for _ in 0..ROUNDS {
+            let mut all_over = true;
+            for id in self.sessions_of(subject).await? {
+                if let Some(changed) = self.end(&id, &now, reason).await?.filter(Changed::has_ended) {
+                    ended(&changed.after);
+                    all_over = false;
+                }
+            }
+            if all_over {
+                return Ok(());
             }
         }
         Err(ChangeError::Contended)
