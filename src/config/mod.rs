@@ -38,11 +38,12 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         std::fs::read_to_string(path).map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?;
     let cx = Context::new(&text, path, env);
     let config = read_text(&cx)?;
-    let redis_password = files::check(&cx);
+    let secrets = files::check(&cx);
     let mut config = finish(cx, config)?;
-    if let (Some(password), StoreKind::Redis(redis)) = (redis_password, &mut config.store.kind) {
+    if let (Some(password), StoreKind::Redis(redis)) = (secrets.redis_password, &mut config.store.kind) {
         redis.password = Some(password);
     }
+    config.admin.token = secrets.admin_token;
     Ok(config)
 }
 
@@ -51,8 +52,8 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read: a password in `password_file`
-/// is missing from the result.
+/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read: what `password_file` and
+/// `token_file` hold is missing from the result.
 pub fn parse(text: &str, origin: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     let cx = Context::new(text, origin, env);
     let config = read_text(&cx)?;
