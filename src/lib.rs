@@ -16,7 +16,7 @@
 //! | [`config`] | `proxy.yaml` to [`config::Config`] | |
 //! | [`telemetry`] | metrics, log and audit trail; labels are closed enums | `gate endpoints session store time` |
 //! | [`proxy`] | the Pingora side, the only room that names it | `gate endpoints telemetry token session store time` |
-//! | [`admin`] | its own listener: metrics, health, readiness | `store telemetry` |
+//! | [`admin`] | the operator's doors: metrics, health, readiness, sessions | `endpoints session store telemetry time` |
 //! | [`server`] | composition root: `Config` to everything wired to run | all |
 //! | [`cli`] | one subcommand a file | `server config keys login telemetry` |
 

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod healthcheck;
 pub mod keys;
 pub mod run;
+pub mod sessions;
 pub mod user;
 
 use std::process::ExitCode;
@@ -32,6 +33,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Add, change, remove and list users.
     User(user::Args),
+    /// List, show and revoke sessions of a running proxy.
+    Sessions(sessions::Args),
     /// Run in front of an app with everything made up: a user, a password, keys and a store.
     Demo(demo::Args),
     /// Ask a running proxy whether it is alive: for a container's health check.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Keys(args) => done(keys::run(&args)),
         Command::User(args) => done(user::run(&args)),
+        Command::Sessions(args) => done(sessions::run(&args)),
         Command::Demo(args) => demo::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
     }

@@ -58,7 +58,7 @@ enum Command {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Remove an account. It gets no new access token from then on.
+    /// Remove an account. Proxies that follow the file end its sessions within seconds.
     Remove {
         /// The account's name.
         name: String,
@@ -163,7 +163,7 @@ fn run_with(args: &Args, console: &mut Console<'_>) -> Result<(), UserError> {
         }
         Command::Remove { name } => {
             change(file, name, &Change::Remove { name })?;
-            console.say(format_args!("removed {name:?} from {shown}; its sessions end with their next refresh"))
+            console.say(format_args!("removed {name:?} from {shown}; running proxies end its sessions within seconds"))
         }
         Command::List => console.list(&read(file)?.1),
     }

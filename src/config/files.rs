@@ -26,6 +26,8 @@ pub(super) enum FileKind {
     Users,
     /// A file that holds the password of Redis and nothing else.
     RedisPassword,
+    /// A file that holds the token of the admin listener and nothing else.
+    AdminToken,
 }
 
 /// A file, and where it is named.
@@ -35,8 +37,12 @@ pub(super) struct FileUse {
     pub kind: FileKind,
 }
 
-/// Looks at every file that was named.
-pub(super) fn check(cx: &Context<'_>) {
+/// A token for the admin listener is not shorter: it must not be guessed.
+const ADMIN_TOKEN_CHARS_MIN: usize = 32;
+
+/// Looks at every file that was named, and gives the token for the admin listener, if one was.
+pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
+    let mut admin_token = None;
     for used in cx.files.borrow().iter() {
         let shown = used.path.display();
         let (mut file, metadata) = match open(used) {
@@ -54,7 +60,7 @@ pub(super) fn check(cx: &Context<'_>) {
                 message: format!("everybody on this machine can read the password hashes; run `chmod 640 {shown}`"),
             }),
             FileKind::Users => {}
-            FileKind::Secret | FileKind::Keys | FileKind::RedisPassword if for_all => cx.error(
+            FileKind::Secret | FileKind::Keys | FileKind::RedisPassword | FileKind::AdminToken if for_all => cx.error(
                 used.place.clone(),
                 format!(
                     "everybody on this machine can read or change {shown}; run `chmod 640 {shown}` (in Docker: the secret's \
@@ -62,26 +68,50 @@ pub(super) fn check(cx: &Context<'_>) {
                 ),
             ),
             FileKind::Secret | FileKind::Keys => {}
-            FileKind::RedisPassword => {
-                let mut text = String::new();
-                let read = file.read_to_string(&mut text);
-                let text = SecretString::from(text);
-                match read {
-                    Ok(_) if text.expose_secret().trim_end_matches(['\r', '\n']).is_empty() => {
-                        cx.error(used.place.clone(), format!("{shown} is empty; write the password into it"));
-                    }
-                    Ok(_) => {}
-                    Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
+            FileKind::RedisPassword => match only_line(&mut file) {
+                Ok(text) if text.expose_secret().is_empty() => {
+                    cx.error(used.place.clone(), format!("{shown} is empty; write the password into it"));
                 }
-            }
+                Ok(_) => {}
+                Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
+            },
+            FileKind::AdminToken => match only_line(&mut file) {
+                Ok(text) if !is_token(text.expose_secret()) => {
+                    cx.error(
+                        used.place.clone(),
+                        format!(
+                            "{shown} holds no token; write {ADMIN_TOKEN_CHARS_MIN} random characters or more into it, \
+                             such as `openssl rand -hex 32` gives"
+                        ),
+                    );
+                }
+                Ok(text) => admin_token = Some(text),
+                Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
+            },
         }
     }
+    admin_token
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() >= ADMIN_TOKEN_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The text of a file, without the end of its last line.
+fn only_line(file: &mut File) -> std::io::Result<SecretString> {
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(SecretString::from(text))
 }
 
 fn open(used: &FileUse) -> Result<(File, Metadata), String> {
     let hint = match used.kind {
         FileKind::Users => "; make it with `portcullis user add`".to_owned(),
         FileKind::Keys => format!("; make it with `portcullis keys new --file {}`", used.path.display()),
+        FileKind::AdminToken => {
+            format!("; make it with `(umask 077 && openssl rand -hex 32 > {})`", used.path.display())
+        }
         FileKind::Public | FileKind::Secret | FileKind::RedisPassword => String::new(),
     };
     let opened = File::open(&used.path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));

@@ -38,8 +38,10 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
         std::fs::read_to_string(path).map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?;
     let cx = Context::new(&text, path, env);
     let config = read_text(&cx)?;
-    files::check(&cx);
-    finish(cx, config)
+    let admin_token = files::check(&cx);
+    let mut config = finish(cx, config)?;
+    config.admin.token = admin_token;
+    Ok(config)
 }
 
 /// An environment variable of this process: what [`load`] is given outside tests. None also if it is not UTF-8.
@@ -47,7 +49,8 @@ pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read.
+/// Reads a configuration from `text`, as if it stood in the file `origin`. No file is read: what `token_file` holds is missing
+/// from the result.
 pub fn parse(text: &str, origin: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     let cx = Context::new(text, origin, env);
     let config = read_text(&cx)?;

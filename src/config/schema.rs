@@ -31,7 +31,7 @@ pub(super) const TOP: Keys = &[
 ];
 pub(super) const LISTENER: Keys = &["address", "tls", "h2c"];
 pub(super) const TLS: Keys = &["certificate", "key"];
-pub(super) const ADMIN: Keys = &["listen"];
+pub(super) const ADMIN: Keys = &["listen", "socket", "token_file"];
 pub(super) const ENDPOINTS: Keys = &["host", "login", "refresh", "logout", "logout_all", "userinfo", "jwks"];
 pub(super) const COOKIE: Keys = &["name", "same_site"];
 pub(super) const CORS: Keys = &["allow_origins", "allow_methods", "allow_headers", "max_age"];

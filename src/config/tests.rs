@@ -265,6 +265,23 @@ fn files_must_be_there_and_secrets_kept() {
     }
     assert_eq!(said.len(), 4, "{said:#?}");
 
+    let text = "listen: 127.0.0.1:1\nupstream: http://a\nusers: users\nadmin: { token_file: token }\n";
+    let token = "0123456789abcdef0123456789abcdef";
+    for (content, mode, expected) in [
+        (token, 0o600, Ok(())),
+        (token, 0o604, Err("everybody on this machine can read")),
+        (&token[1..], 0o600, Err("32 random characters or more")),
+        ("0123456789abcdef 123456789abcdef!", 0o600, Err("32 random characters or more")),
+        ("", 0o600, Err("32 random characters or more")),
+    ] {
+        let folder = folder(&[("proxy.yaml", text, 0o644), ("users", "", 0o600), ("token", content, mode)]);
+        match (load(&folder.path().join("proxy.yaml"), &env), expected) {
+            (Ok(config), Ok(())) => assert_eq!(config.admin.token.unwrap().expose_secret(), token),
+            (Err(said), Err(part)) => assert!(said.to_string().contains(part), "{said}"),
+            (loaded, expected) => panic!("{content:?}: {loaded:?}, not {expected:?}"),
+        }
+    }
+
     let said = load(&bad.path().join("absent.yaml"), &env).unwrap_err().to_string();
     assert!(said.contains("absent.yaml: this file cannot be read"), "{said}");
 }
@@ -322,6 +339,7 @@ fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
     // No default, or another one than shown: an example stands there.
     let examples = [
         "listen:",
+        "admin: { socket",
         "trusted_proxies:",
         "origins:",
         "limits: {",

@@ -1,13 +1,12 @@
-//! Ends one session: read, end, write against exactly what was read, again after a lost race.
+//! Ends one session, for somebody who shows a token of it.
 //!
 //! A session that the store has no record of is ended all the same: the store may have lost it, while access tokens of it
 //! still live. The record is then made from what the presented token says.
 
+use super::Endpoints;
 use super::refused::Refused;
-use super::{ATTEMPTS, Endpoints};
-use crate::gate::{Identity, Reason};
+use crate::gate::Identity;
 use crate::session::{EndReason, Session, SessionId};
-use crate::store::Committed;
 use crate::time::Timestamp;
 use crate::token::RefreshToken;
 
@@ -50,23 +49,17 @@ pub(super) enum Ended {
 impl Endpoints {
     /// Ends the session, if it has not ended. When this returns, the store holds it as ended, and this proxy refuses it.
     pub(super) async fn end(&self, witness: &Witness<'_>, reason: EndReason) -> Result<Ended, Refused> {
-        for _ in 0..ATTEMPTS {
-            let stored = self.sessions.get(&witness.id).await?;
+        let end = |known: Option<&Session>| {
             let now = self.now();
-            let next = match &stored {
-                Some(stored) => stored.session.end(now, reason),
+            Some(match known {
+                Some(session) => session.end(now, reason),
                 None => self.begun_as(witness, now).end(now, reason),
-            };
-            let before = stored.as_ref().is_some_and(|stored| stored.session.ended.is_some());
-            // Also what has ended before is committed: that one proxy found it ended does not prove that a replica of the
-            // store has it.
-            match self.sessions.commit(stored.as_ref(), &next).await? {
-                Committed::Yes if before => return Ok(Ended::Before),
-                Committed::Yes => return Ok(Ended::Now(next)),
-                Committed::Conflict => continue,
-            }
+            })
+        };
+        match self.sessions.change(&witness.id, end).await? {
+            Some(changed) if changed.has_ended() => Ok(Ended::Now(changed.after)),
+            Some(_) | None => Ok(Ended::Before),
         }
-        Err(Refused::request(Reason::Overloaded))
     }
 
     /// The least record that says what the witness knows. A copy with more, if one turns up, merges with it.

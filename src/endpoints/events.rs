@@ -143,8 +143,15 @@ pub enum Audit<'a> {
         subject: &'a str,
         /// The session.
         session: SessionId,
-        /// From where it was asked to be refreshed.
-        address: IpAddr,
+        /// From where it was asked to be refreshed; none if the removal was noticed before anybody asked.
+        address: Option<IpAddr>,
+    },
+    /// A session has been ended by an operator.
+    Revoked {
+        /// Whose session.
+        subject: &'a str,
+        /// The session.
+        session: SessionId,
     },
     /// A session has been logged out.
     LoggedOut {
@@ -175,6 +182,7 @@ impl Audit<'_> {
             Audit::RefreshedLate { .. } => "refreshed_late",
             Audit::TokenReused { .. } => "token_reused",
             Audit::SubjectRemoved { .. } => "subject_removed",
+            Audit::Revoked { .. } => "revoked",
             Audit::LoggedOut { .. } => "logged_out",
             Audit::LoggedOutAll { .. } => "logged_out_all",
         }

@@ -17,6 +17,7 @@ mod logout;
 mod logout_all;
 mod refresh;
 mod refused;
+mod removed;
 mod tokens;
 mod userinfo;
 

@@ -45,7 +45,7 @@ impl Endpoints {
                     }
                     Committed::Conflict => continue,
                 },
-                Outcome::Refused(Refusal::Ended) => return Err(Refused::grant(Reason::SessionEnded)),
+                Outcome::Refused(Refusal::Ended) => return Err(Refused::grant(why_ended(session))),
                 Outcome::Refused(Refusal::Expired) => return Err(Refused::grant(Reason::TokenExpired)),
                 Outcome::Refused(Refusal::Unknown) => return Err(Refused::grant(Reason::SessionUnknown)),
             };
@@ -101,7 +101,7 @@ impl Endpoints {
             Ok(Some(principal)) => Ok(principal),
             Ok(None) => {
                 self.end(&Witness::record(session), EndReason::SubjectRemoved).await?;
-                let (subject, address) = (&*session.subject, client.address);
+                let (subject, address) = (&*session.subject, Some(client.address));
                 self.events.audit(Audit::SubjectRemoved { subject, session: session.id, address });
                 Err(Refused::grant(Reason::SubjectRemoved))
             }
@@ -117,6 +117,16 @@ impl Endpoints {
 struct Client<'a> {
     address: IpAddr,
     user_agent: &'a [u8],
+}
+
+/// What its client is told. That the subject is gone does not depend on who noticed it first.
+fn why_ended(session: &Session) -> Reason {
+    match session.ended.map(|ending| ending.reason) {
+        Some(EndReason::SubjectRemoved) => Reason::SubjectRemoved,
+        Some(EndReason::Logout | EndReason::LogoutAll | EndReason::Revoked | EndReason::Reuse) | None => {
+            Reason::SessionEnded
+        }
+    }
 }
 
 fn user_agent(headers: &HeaderMap) -> &[u8] {

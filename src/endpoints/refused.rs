@@ -1,7 +1,7 @@
 //! A refusal on its way out, so that a use case can leave with `?`.
 
 use crate::gate::{Reason, Reply};
-use crate::store::StoreError;
+use crate::store::{ChangeError, StoreError};
 
 /// Why a use case ends early, and what the client is told.
 pub(super) struct Refused {
@@ -31,5 +31,14 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Refused {
         tracing::warn!(%error, "answered 503, because the session could not be read or written");
         Refused::request(Reason::StoreUnavailable)
+    }
+}
+
+impl From<ChangeError> for Refused {
+    fn from(error: ChangeError) -> Refused {
+        match error {
+            ChangeError::Store(error) => error.into(),
+            ChangeError::Contended => Refused::request(Reason::Overloaded),
+        }
     }
 }

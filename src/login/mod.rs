@@ -10,6 +10,7 @@ pub mod throttle;
 pub mod users;
 pub mod users_file;
 mod users_login;
+mod watch;
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use secrecy::SecretString;
+use tokio::sync::mpsc;
 
 pub use hashing::HashingPool;
 pub use limits::{Budget, HashLimits, LoginLimits, ThrottleLimits};
@@ -74,6 +76,10 @@ pub trait Authenticator: Send + Sync + 'static {
     /// Who is this subject today? None if it may no longer log in. Asked at each refresh, so that a change of roles or
     /// a removal takes effect with the next access token.
     async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError>;
+
+    /// Names everybody who may no longer log in from now on, until nobody listens. A way to log in that cannot know by
+    /// itself names nobody, and a removal takes effect with the next refresh.
+    async fn watch_removed(&self, _removed: mpsc::Sender<String>) {}
 }
 
 /// Logins by a users file at `path`. The file must be good now; later it is followed, and read again when it changes.

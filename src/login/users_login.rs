@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
+use tokio::sync::mpsc;
 
 use super::hashing::HashingPool;
 use super::throttle::{Attempt, Exhausted, Reservation, Throttle};
 use super::users::Users;
 use super::users_file::UsersFile;
+use super::watch;
 use super::{Authenticator, Credentials, LoginError, Principal};
 
 /// The accounts of a users file.
@@ -54,6 +56,10 @@ impl Authenticator for UsersLogin {
 
     async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError> {
         Ok(principal(&*self.file.users().await?, subject))
+    }
+
+    async fn watch_removed(&self, removed: mpsc::Sender<String>) {
+        watch::watch_removed(&self.file, removed).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::admin::socket::SocketError;
 use crate::gate::DuplicateRoute;
 use crate::keys::KeysError;
 use crate::login::UsersFileError;
@@ -31,6 +32,9 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The admin socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// A certificate.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -16,6 +16,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::{BackgroundService, background_service};
+use pingora::services::listening::Service;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
@@ -24,10 +25,11 @@ pub use compile::policy;
 pub use error::StartError;
 
 use self::peers::Peers;
-use crate::admin::{Admin, Readiness, State as AdminState};
+use self::state::State;
+use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket};
 use crate::config::Config;
-use crate::proxy::upstream::Upstreams;
-use crate::proxy::{Binding, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
+use crate::endpoints::Events;
+use crate::proxy::{Binding, Compiled, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
@@ -47,6 +49,10 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     let mut admin_and_public: Vec<SocketAddr> = bindings.iter().map(|binding| binding.address).collect();
     admin_and_public.push(config.admin.listen);
     admin_and_public.into_iter().try_for_each(check_free)?;
+
+    if let Some(path) = &config.admin.socket {
+        socket::prepare(path)?;
+    }
 
     let state = state::open(config)?;
     let (compiled, used_writer) = compile::compile(config, &state)?;
@@ -77,7 +83,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             sessions: Arc::clone(&state.sessions),
             peers: Peers::new(&state),
             used: Mutex::new(Some(used_writer)),
-            upstreams: Arc::clone(&compiled.upstreams),
+            compiled: Arc::clone(&compiled),
             listening: bindings.iter().map(|binding| binding.address).collect(),
             readiness: Arc::clone(&readiness),
             flying: Mutex::new(Some(in_flight.begin())),
@@ -93,11 +99,9 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             server.add_service(service).add_dependency(&behind);
         }
     }
-    let mut admin =
-        Admin::service(Arc::new(AdminState { readiness: Arc::clone(&readiness), metrics: Arc::clone(&state.metrics) }));
-    admin.add_tcp(&config.admin.listen.to_string());
-    admin.threads = Some(1);
-    server.add_service(admin);
+    for admin in admins(config, &state, &readiness) {
+        server.add_service(admin);
+    }
     ready();
     for binding in &bindings {
         let scheme = if binding.certificate.is_some() { "https" } else { "http" };
@@ -110,6 +114,27 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The operator's doors.
+fn admins(config: &Config, state: &State, readiness: &Arc<Readiness>) -> Vec<Service<Admin>> {
+    let shown = Arc::new(AdminState { readiness: Arc::clone(readiness), metrics: Arc::clone(&state.metrics) });
+    let events = Arc::clone(&state.metrics) as Arc<dyn Events>;
+    let operator = Arc::new(Operator { sessions: Arc::clone(&state.sessions), events });
+    let door = match &config.admin.token {
+        Some(token) => Door::Token(token.clone(), Arc::clone(&operator)),
+        None => Door::Closed,
+    };
+    let mut listener = Admin::service("admin", Arc::clone(&shown), door);
+    listener.add_tcp(&config.admin.listen.to_string());
+    let mut doors = vec![listener];
+    if let Some(path) = &config.admin.socket {
+        let mut socket = Admin::service("admin socket", shown, Door::Open(operator));
+        socket.add_uds(&path.to_string_lossy(), Some(Admin::socket_permissions()));
+        doors.push(socket);
+    }
+    doors.iter_mut().for_each(|door| door.threads = Some(1));
+    doors
+}
+
 /// What goes on behind the requests, on a thread of its own.
 struct Behind {
     backend: Arc<dyn Backend>,
@@ -117,7 +142,7 @@ struct Behind {
     sessions: Arc<Sessions>,
     peers: Peers,
     used: Mutex<Option<UsedMarksWriter>>,
-    upstreams: Arc<Upstreams>,
+    compiled: Arc<Compiled>,
     listening: Vec<SocketAddr>,
     readiness: Arc<Readiness>,
     /// The process does not leave before this is gone.
@@ -142,9 +167,9 @@ impl BackgroundService for Behind {
         };
         let watch = shutdown.clone();
         let upstreams = async {
-            self.upstreams.resolve().await;
+            self.compiled.upstreams.resolve().await;
             ready.notify_ready();
-            self.upstreams.run(watch).await;
+            self.compiled.upstreams.run(watch).await;
         };
         let listening = async {
             for address in &self.listening {
@@ -163,7 +188,8 @@ impl BackgroundService for Behind {
             self.peers.withdraw().await;
             drop(self.flying.lock().await.take());
         };
-        tokio::join!(follow, marks, sweep, upstreams, listening, leave);
+        let removed = self.compiled.endpoints.end_removed();
+        tokio::join!(follow, marks, sweep, upstreams, listening, removed, leave);
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use self::shelf::Shelf;
 use self::tables::{Change, Expected};
 use self::writer::Job;
-use super::{Backend, Committed, Mirror, StoreError, Stored, record};
+use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored, record};
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
 
@@ -98,6 +98,12 @@ impl Backend for Embedded {
     async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError> {
         let subject = subject.to_owned();
         self.read(move |database| tables::sessions_of(database, &subject, Timestamp::now())).await
+    }
+
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError> {
+        let after = from.map(Cursor::session).transpose()?;
+        let records = self.read(move |database| tables::records(database, after, at_most)).await?;
+        Ok(record::page(records, at_most))
     }
 
     async fn follow(&self, mirror: &Mirror) {

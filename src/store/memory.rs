@@ -3,14 +3,15 @@
 //! For trials and tests. There is no feed to follow: this process is the only one that ends sessions, and the
 //! mirror hears of it with the commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Backend, Committed, Mirror, StoreError, Stored, record};
+use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored, record};
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
 
@@ -27,7 +28,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Kept {
-    records: HashMap<SessionId, Bytes>,
+    records: BTreeMap<SessionId, Bytes>,
     /// Living sessions and when they pass their absolute end, by subject.
     subjects: HashMap<String, HashMap<SessionId, Timestamp>>,
     /// When to forget which session; the subject finds its entry above.
@@ -85,6 +86,14 @@ impl Backend for Memory {
         let kept = self.kept();
         let sessions = kept.subjects.get(subject).into_iter().flatten();
         Ok(sessions.filter(|(_, ends_at)| now < **ends_at).map(|(id, _)| *id).collect())
+    }
+
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError> {
+        let begin = from.map(Cursor::session).transpose()?.map_or(Bound::Unbounded, Bound::Excluded);
+        let kept = self.kept();
+        let records = kept.records.range((begin, Bound::Unbounded)).take(at_most);
+        let records: Vec<_> = records.map(|(id, record)| (*id, record.clone())).collect();
+        Ok(record::page(records, at_most))
     }
 
     async fn follow(&self, mirror: &Mirror) {

@@ -6,7 +6,9 @@
 //! What must never happen in here: a session that has ended is overwritten by a live one; a commit is
 //! reported that was not made durable; a call outlives its deadline.
 
+mod change;
 mod mirror;
+mod page;
 mod peers;
 mod record;
 mod sessions;
@@ -19,7 +21,9 @@ pub mod redis;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use change::{ChangeError, Changed};
 pub use mirror::{Freshness, Mirror};
+pub use page::{Cursor, Page};
 pub use peers::{Announcement, Disagreement};
 pub use sessions::{Observe, Operation, OperationOutcome, Sessions};
 pub use used::{UsedMarks, UsedMarksWriter};
@@ -60,6 +64,9 @@ pub enum StoreError {
     /// It lost its memory, and the proxies have not merged back what they hold.
     #[error("the store has lost its memory and is being restored")]
     Amnesia,
+    /// A list was asked to go on from where no page of it ended. The one fault in here that the caller is to blame for.
+    #[error("no page of this store's sessions ended there; begin without a cursor")]
+    CursorUnknown,
     /// It holds a record that cannot be read.
     #[error("the store holds a record of session {0} that cannot be read: {1}")]
     Corrupt(SessionId, String),
@@ -83,6 +90,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The subject's sessions that have neither ended nor passed their absolute end.
     async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError>;
+
+    /// The records of sessions, about `at_most` of them: from the beginning, or from where another page ended. Every session
+    /// that is kept from the first page to the last is on one of them. A record that cannot be read is left out.
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError>;
 
     /// Tells the other proxies on this store which keys this one has, for [`ANNOUNCEMENT_LEASE`], or takes that back (none); and
     /// hears what they have. A store that is not shared has nobody to tell.

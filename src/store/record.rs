@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{StoreError, Stored};
+use super::{Cursor, Page, StoreError, Stored};
 use crate::session::{Ending, Session, SessionId};
 
 /// Records are kept this long past the session's absolute end, so that clocks that are apart do not matter.
@@ -29,6 +29,24 @@ pub(super) fn decode(id: &SessionId, record: Bytes) -> Result<Stored, StoreError
         return Err(StoreError::Corrupt(*id, format!("it is the record of session {}", session.id)));
     }
     Ok(Stored { session, record })
+}
+
+/// The page that holds `records`, which are in the order of their ids.
+pub(super) fn page(records: Vec<(SessionId, Bytes)>, at_most: usize) -> Page {
+    let next = records.last().filter(|_| records.len() == at_most).map(|(id, _)| Cursor::after(id));
+    Page { sessions: readable(records), next }
+}
+
+/// The sessions of a page. What cannot be read is told to the operator, and does not keep the others from being seen.
+pub(super) fn readable(records: impl IntoIterator<Item = (SessionId, Bytes)>) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for (id, record) in records {
+        match decode(&id, record) {
+            Ok(stored) => sessions.push(stored.session),
+            Err(error) => tracing::warn!(%error, "a session is left out of a list"),
+        }
+    }
+    sessions
 }
 
 /// Would the commit overwrite *ended*? No rule does; a store refuses all the same.

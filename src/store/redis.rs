@@ -13,6 +13,7 @@ mod follow;
 mod give_back;
 mod keys;
 mod link;
+mod list;
 mod options;
 mod recover;
 mod sentinels;
@@ -33,7 +34,9 @@ use self::give_back::Held;
 use self::keys::{Keys, Scripts};
 use self::link::Link;
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
-use super::{ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Mirror, Observe, StoreError, Stored, record};
+use super::{
+    ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Cursor, Mirror, Observe, Page, StoreError, Stored, record,
+};
 use crate::session::{PARTITIONS, Session, SessionId};
 use crate::time::Timestamp;
 
@@ -322,6 +325,10 @@ impl Backend for Redis {
             }
         }
         Ok(sessions)
+    }
+
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError> {
+        list::list(self, from, at_most).await
     }
 
     async fn announce(&self, proxy: u64, announcement: Option<&Announcement>) -> Result<Vec<Announcement>, StoreError> {

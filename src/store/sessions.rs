@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Backend, Committed, Mirror, StoreError, Stored};
+use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored};
 use crate::session::{Session, SessionId};
+
+/// How many sessions are on a page: few enough that nobody who asks for one session waits for it.
+const PAGE: usize = 256;
 
 /// What is asked of the store: a metric label.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,13 +18,16 @@ pub enum Operation {
     Commit,
     /// List a subject's sessions.
     SessionsOf,
+    /// List the sessions of everybody.
+    List,
     /// Read the revocation feed.
     Follow,
 }
 
 impl Operation {
     /// All of them: what metrics are made of at start.
-    pub const ALL: &[Operation] = &[Operation::Get, Operation::Commit, Operation::SessionsOf, Operation::Follow];
+    pub const ALL: &[Operation] =
+        &[Operation::Get, Operation::Commit, Operation::SessionsOf, Operation::List, Operation::Follow];
 
     /// Its name in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -29,6 +35,7 @@ impl Operation {
             Operation::Get => "get",
             Operation::Commit => "commit",
             Operation::SessionsOf => "sessions_of",
+            Operation::List => "list",
             Operation::Follow => "follow",
         }
     }
@@ -116,6 +123,11 @@ impl Sessions {
     /// The subject's living sessions.
     pub async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError> {
         self.measured(Operation::SessionsOf, self.backend.sessions_of(subject), |_| OperationOutcome::Ok).await
+    }
+
+    /// A page of everybody's sessions: see [`Backend::list`].
+    pub async fn list(&self, from: Option<&Cursor>) -> Result<Page, StoreError> {
+        self.measured(Operation::List, self.backend.list(from, PAGE), |_| OperationOutcome::Ok).await
     }
 
     /// What this proxy knows of revocations.

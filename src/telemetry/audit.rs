@@ -32,25 +32,30 @@ pub(super) fn record(event: Audit<'_>) {
         subject = fields.subject,
         account = fields.account.map(shorten),
         session = fields.session.map(display),
-        address = display(address),
+        address = address.map(display),
         reason = fields.reason.map(Reason::as_str),
     );
 }
 
-fn fields<'a>(event: &Audit<'a>) -> (Fields<'a>, IpAddr) {
+fn fields<'a>(event: &Audit<'a>) -> (Fields<'a>, Option<IpAddr>) {
     match *event {
         Audit::LoginRefused { account, reason, address } => {
-            (Fields { account, reason: Some(reason), ..Fields::default() }, address)
+            (Fields { account, reason: Some(reason), ..Fields::default() }, Some(address))
         }
         Audit::LoggedOut { subject, session, address } => {
-            (Fields { subject, session: Some(session), ..Fields::default() }, address)
+            (Fields { subject, session: Some(session), ..Fields::default() }, Some(address))
         }
         Audit::LoggedIn { subject, session, address }
         | Audit::RefreshedLate { subject, session, address }
         | Audit::TokenReused { subject, session, address }
-        | Audit::SubjectRemoved { subject, session, address }
         | Audit::LoggedOutAll { subject, session, address } => {
+            (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, Some(address))
+        }
+        Audit::SubjectRemoved { subject, session, address } => {
             (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, address)
+        }
+        Audit::Revoked { subject, session } => {
+            (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, None)
         }
     }
 }
@@ -84,11 +89,17 @@ mod tests {
             Audit::LoggedIn { subject, session, address },
             Audit::RefreshedLate { subject, session, address },
             Audit::TokenReused { subject, session, address },
-            Audit::SubjectRemoved { subject, session, address },
+            Audit::SubjectRemoved { subject, session, address: Some(address) },
             Audit::LoggedOut { subject: Some(subject), session, address },
             Audit::LoggedOutAll { subject, session, address },
         ] {
             assert_eq!(audited(event), expected(event.as_str()));
+        }
+        for event in [Audit::Revoked { subject, session }, Audit::SubjectRemoved { subject, session, address: None }] {
+            assert_eq!(
+                audited(event),
+                json!({ "event": event.as_str(), "subject": "demo", "session": session.to_string() })
+            );
         }
         let nameless = audited(Audit::LoggedOut { subject: None, session, address });
         assert_eq!(nameless.get("subject"), None);

@@ -22,5 +22,6 @@ mod paths;
 mod process;
 mod refresh;
 mod secrets;
+mod sessions;
 mod streams;
 mod tokens;

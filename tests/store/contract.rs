@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::session::{EndReason, Outcome, Refusal, Session};
-use portcullis::store::Committed;
+use portcullis::store::{Committed, Cursor, StoreError};
 use portcullis::time::Timestamp;
 
 use crate::support::{Rig, begin, new_id, until};
@@ -126,6 +126,54 @@ pub async fn a_subject_s_living_sessions_are_listed(rig: Rig) {
     assert_eq!(rig.a.sessions.commit(None, &brief).await.unwrap(), Committed::Yes);
     until("the session past its end is not listed", async || !listed().await.contains(&brief.id)).await;
     assert_eq!(listed().await, BTreeSet::from([first.id, third.id]));
+}
+
+pub async fn a_change_is_decided_on_what_is_there(rig: Rig) {
+    let session = rig.a.begin("demo").await;
+    let end = |known: Option<&Session>| Some(known?.end(Timestamp::now(), EndReason::Revoked));
+    let unknown = rig.a.sessions.change(&new_id("demo"), end).await.unwrap();
+    assert!(unknown.is_none(), "what is not there is not made up: {unknown:?}");
+
+    // Eight at once: one of them ends it, and all find it ended.
+    let mut changes = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let proxy = Arc::clone(if number % 2 == 0 { &rig.a } else { &rig.b });
+        changes.spawn(async move { proxy.sessions.change(&session.id, end).await.unwrap().unwrap() });
+    }
+    let changed = changes.join_all().await;
+    assert_eq!(changed.iter().filter(|changed| changed.has_ended()).count(), 1, "{changed:?}");
+    assert!(changed.iter().all(|change| change.after.ended == changed[0].after.ended), "{changed:?}");
+    until("it is listed", async || rig.a.lists(&session.id) && rig.b.lists(&session.id)).await;
+}
+
+pub async fn everybody_s_sessions_are_on_the_pages(rig: Rig) {
+    let mut expected = BTreeSet::new();
+    // More than fit on a page, over all partitions.
+    for number in 0..600 {
+        expected.insert(rig.a.begin(&format!("user{number}")).await.id);
+    }
+    let ended = rig.a.begin("demo").await.id;
+    rig.b.end(&ended).await.unwrap();
+    expected.insert(ended);
+
+    let (mut found, mut pages, mut next) = (BTreeSet::new(), 0, None);
+    loop {
+        let page = rig.b.sessions.list(next.as_ref()).await.unwrap();
+        assert!(page.sessions.len() < 600, "a page has an end: {}", page.sessions.len());
+        assert!(page.sessions.iter().all(|session| session.ended.is_some() == (session.id == ended)));
+        found.extend(page.sessions.into_iter().map(|session| session.id));
+        pages += 1;
+        // What an operator is shown goes out as text and comes back.
+        next = page.next.map(|next| Cursor::from_text(&next.to_string()));
+        if next.is_none() {
+            break;
+        }
+    }
+    assert!(pages > 1);
+    assert_eq!(found, expected);
+
+    let unknown = rig.a.sessions.list(Some(&Cursor::from_text("nowhere"))).await;
+    assert!(matches!(unknown, Err(StoreError::CursorUnknown)), "{unknown:?}");
 }
 
 pub async fn subjects_are_not_mistaken_for_one_another(rig: Rig) {

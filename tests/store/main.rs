@@ -47,6 +47,8 @@ mod over {
         nothing_overwrites_ended,
         an_ended_session_can_be_committed_again_as_it_is,
         a_subject_s_living_sessions_are_listed,
+        a_change_is_decided_on_what_is_there,
+        everybody_s_sessions_are_on_the_pages,
         subjects_are_not_mistaken_for_one_another,
         expired_sessions_disappear,
         a_logout_is_listed_by_every_proxy,

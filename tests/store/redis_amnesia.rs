@@ -144,3 +144,16 @@ async fn a_store_that_was_saved_goes_on_without_waiting() {
     proxy.end(&session.id).await.unwrap();
     until("it is fresh again", async || proxy.age().is_some_and(|age| age < Duration::from_secs(2))).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_store_is_not_listed_as_an_empty_one() {
+    let server = RedisServer::start();
+    open_epoch(&server);
+    let proxy = redis_proxy(&server);
+    until("the proxy has read the store", async || proxy.age().is_some()).await;
+    proxy.begin("demo").await;
+    server.command::<()>(&["FLUSHALL"]);
+    // Whether the list or the follower finds out first.
+    let listed = proxy.sessions.list(None).await;
+    assert!(matches!(listed, Err(StoreError::Amnesia)), "{listed:?}");
+}

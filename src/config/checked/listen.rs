@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Method};
+use secrecy::SecretString;
 
 /// One address where clients connect.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,11 +29,16 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// The listener for metrics and health.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The operator's doors: metrics, health, and sessions to be listed and revoked.
+#[derive(Clone, Debug)]
 pub struct Admin {
-    /// `listen`. Default `127.0.0.1:9911`.
+    /// `listen`: metrics and health, and with a token sessions. Default `127.0.0.1:9911`.
     pub listen: SocketAddr,
+    /// `socket`: a Unix socket for all of it, where permissions are the authentication. Default `admin.sock` in `data_dir`;
+    /// none: there is no socket.
+    pub socket: Option<PathBuf>,
+    /// The content of `token_file`: the bearer token that opens sessions on `listen`. None: they are not there.
+    pub token: Option<SecretString>,
 }
 
 /// Where the proxy's own endpoints are. Paths are distinct and, as rules are, plain (no `%`, no dot segments).

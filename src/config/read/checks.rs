@@ -50,6 +50,9 @@ fn listeners(top: &Table<'_>, config: &Config) {
     }
     if let Some(item) = admin.filter(|_| !config.admin.listen.ip().is_loopback()) {
         item.warn("whoever reaches this address can read metrics and health; see that only your monitoring does");
+        if let Some(token) = top.section("admin", schema::ADMIN).get("token_file") {
+            token.warn("`admin.listen` is plain http and not on loopback: the token crosses the network readable");
+        }
     }
     if let Some(item) =
         top.get("trusted_proxies").filter(|_| config.trusted_proxies.iter().any(|net| net.prefix_len() == 0))

@@ -4,14 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::seconds;
-use crate::config::checked::{Cookie, Development, Endpoints, Limits, Listener, Origin, SameSite, Tls};
+use super::{seconds, store};
+use crate::config::checked::{Admin, Cookie, Development, Endpoints, Limits, Listener, Origin, SameSite, Tls};
 use crate::config::files::FileKind;
 use crate::config::item::{Item, Table};
 use crate::config::{names, schema, urls};
 
 /// Metrics are nobody else's business.
-pub(super) const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9911);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9911);
 
 const WANT_ADDRESS: &str = "an IP address and a port, such as `127.0.0.1:8080`";
 
@@ -52,6 +52,20 @@ fn tls(item: Item<'_>) -> Option<Tls> {
     let key = table.need("key", "the path of a PEM file with the private key");
     let certificate = certificate.and_then(|item| item.file(FileKind::Public));
     Some(Tls { certificate: certificate?, key: key?.file(FileKind::Secret)? })
+}
+
+pub(super) fn admin(top: &Table<'_>) -> Admin {
+    let table = top.section("admin", schema::ADMIN);
+    let socket = match table.get("socket") {
+        Some(item) if item.as_text() == Some("none") => None,
+        Some(item) => item.path(),
+        None => Some(store::data_dir(top).join("admin.sock")),
+    };
+    if let Some(item) = table.get("token_file") {
+        // The content is put in when files are read.
+        item.file(FileKind::AdminToken);
+    }
+    Admin { listen: table.get("listen").and_then(address).unwrap_or(ADMIN_LISTEN), socket, token: None }
 }
 
 pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<IpNet> {

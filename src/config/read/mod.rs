@@ -13,7 +13,7 @@ mod upstreams;
 
 use std::time::Duration;
 
-use super::checked::{Admin, Config, Shutdown, Users};
+use super::checked::{Config, Shutdown, Users};
 use super::files::FileKind;
 use super::item::Item;
 use super::schema;
@@ -31,7 +31,6 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
     let top = root.table(schema::TOP)?;
 
     let listen = listen::listeners(&top);
-    let admin_listen = top.section("admin", schema::ADMIN).get("listen").and_then(listen::address);
     let development = listen::development(&top);
     let store = store::store(&top);
     let keys = tokens::keys(&top);
@@ -48,7 +47,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
 
     let config = Config {
         listen,
-        admin: Admin { listen: admin_listen.unwrap_or(listen::ADMIN_LISTEN) },
+        admin: listen::admin(&top),
         trusted_proxies: listen::trusted_proxies(&top),
         issuer: tokens::issuer(&top),
         origins: listen::origins(&top),

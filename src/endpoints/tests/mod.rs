@@ -7,4 +7,5 @@ mod logout_all;
 mod read_only;
 mod refresh;
 mod refresh_faults;
+mod removed;
 mod rig;

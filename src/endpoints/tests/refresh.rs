@@ -220,7 +220,7 @@ async fn roles_are_read_anew_and_a_removed_user_loses_the_session() {
     assert_eq!(house.record_of(&client).await.ended.unwrap().reason, EndReason::SubjectRemoved);
     assert!(house.verify(answer.access_token()).is_err());
     house.users.removed.lock().unwrap().clear();
-    house.refresh(&client).await.invalid_grant("session_ended");
+    house.refresh(&client).await.invalid_grant("subject_removed");
 }
 
 #[tokio::test]

@@ -12,7 +12,9 @@ use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcom
 use crate::login::{Authenticator, Credentials, LoginError, Principal};
 use crate::session::{Session, SessionId};
 use crate::store::memory::Memory;
-use crate::store::{Backend, Committed, Mirror, Observe, Operation, OperationOutcome, StoreError, Stored};
+use crate::store::{
+    Backend, Committed, Cursor, Mirror, Observe, Operation, OperationOutcome, Page, StoreError, Stored,
+};
 
 /// What happens at a request to the store.
 pub enum Fault {
@@ -99,6 +101,10 @@ impl Backend for Rigged {
 
     async fn sessions_of(&self, subject: &str) -> Result<Vec<SessionId>, StoreError> {
         self.step(None, self.memory.sessions_of(subject)).await
+    }
+
+    async fn list(&self, from: Option<&Cursor>, at_most: usize) -> Result<Page, StoreError> {
+        self.step(None, self.memory.list(from, at_most)).await
     }
 
     async fn follow(&self, mirror: &Mirror) {

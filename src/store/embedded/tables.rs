@@ -92,6 +92,22 @@ pub(in crate::store) fn sessions_of(
     Ok(living)
 }
 
+/// The records of the sessions after `after`, in the order of their ids.
+pub(super) fn records(
+    database: &Database,
+    after: Option<SessionId>,
+    at_most: usize,
+) -> Result<Vec<(SessionId, Bytes)>, redb::Error> {
+    let sessions = database.begin_read()?.open_table(SESSIONS)?;
+    let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after.as_bytes()));
+    let mut records = Vec::new();
+    for entry in sessions.range::<Id>((begin, Bound::Unbounded))?.take(at_most) {
+        let (id, record) = entry?;
+        records.push((SessionId::from_bytes(id.value()), Bytes::copy_from_slice(record.value())));
+    }
+    Ok(records)
+}
+
 /// The revocations that still matter, with the time until which they do.
 pub(in crate::store) fn revocations(
     database: &Database,

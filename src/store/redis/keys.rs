@@ -22,6 +22,11 @@ impl Keys {
         self.key(id.partition(), format_args!("s:{id}"))
     }
 
+    /// What all names of session records look like, for `SCAN`.
+    pub(super) fn sessions(&self) -> String {
+        format!("{}{{??}}:s:*", self.prefix)
+    }
+
     /// The living sessions of a subject, scored by their absolute end.
     pub(super) fn subject(&self, subject: &str) -> String {
         self.key(SessionId::partition_of_subject(subject), format_args!("u:{subject}"))

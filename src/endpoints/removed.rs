@@ -1,0 +1,64 @@
+//! Ends the sessions of those who may no longer log in, without waiting until they ask for a refresh.
+//!
+//! Every proxy does: whoever comes second finds the sessions ended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::{Audit, Endpoints};
+use crate::session::EndReason;
+use crate::store::ChangeError;
+
+/// How many names may wait. Whoever finds more waits with them.
+const QUEUE: usize = 64;
+/// When to try again what the store did not take.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+impl Endpoints {
+    /// Watches, and ends sessions, as long as the way to log in can tell who is removed.
+    pub async fn end_removed(&self) {
+        let (tell, told) = mpsc::channel(QUEUE);
+        tokio::join!(self.login.watch_removed(tell), self.end_sessions_of(told));
+    }
+
+    pub(super) async fn end_sessions_of(&self, mut told: mpsc::Receiver<String>) {
+        // Those whose sessions are not all over yet, and whether that was logged.
+        let mut removed: BTreeMap<String, bool> = BTreeMap::new();
+        loop {
+            if removed.is_empty() {
+                let Some(subject) = told.recv().await else { return };
+                removed.insert(subject, false);
+            }
+            while let Ok(subject) = told.try_recv() {
+                removed.insert(subject, false);
+            }
+            let mut left = BTreeMap::new();
+            for (subject, logged) in removed {
+                // One whose sessions cannot be ended does not keep the others from being thrown out.
+                if let Err(error) = self.end_if_removed(&subject).await {
+                    if !logged {
+                        tracing::warn!(%error, ?subject, "the sessions of a removed user cannot be ended; trying again");
+                    }
+                    left.insert(subject, true);
+                }
+            }
+            removed = left;
+            if !removed.is_empty() {
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+        }
+    }
+
+    async fn end_if_removed(&self, subject: &str) -> Result<(), ChangeError> {
+        // The store may have been down for long enough that somebody put the account back.
+        if let Ok(Some(_)) = self.login.current(subject).await {
+            return Ok(());
+        }
+        let audit = |session: &crate::session::Session| {
+            self.events.audit(Audit::SubjectRemoved { subject, session: session.id, address: None });
+        };
+        self.sessions.end_all_of(subject, || self.now(), EndReason::SubjectRemoved, audit).await
+    }
+}
