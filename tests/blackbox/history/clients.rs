@@ -104,7 +104,7 @@ impl Day {
                         self.ask(
                             me,
                             false,
-                            if random(&mut dice) % 2 == 0 { call } else { refresh },
+                            if random(&mut dice).is_multiple_of(2) { call } else { refresh },
                             Some(old),
                             &mut dice,
                         )
@@ -138,7 +138,7 @@ impl Day {
                 }
             }
             self.leave_open(me, jar.as_ref());
-            let slow = if random(&mut dice) % 12 == 0 { 2_500 } else { 120 };
+            let slow = if random(&mut dice).is_multiple_of(12) { 2_500 } else { 120 };
             pause(&mut dice, slow).await;
         }
     }
@@ -148,7 +148,7 @@ impl Day {
         let mut loot: Option<Loot> = None;
         while !self.is_over() {
             // Half of the browsers are never robbed: invariant 4 is about those.
-            if random(&mut dice) % 20 == 0
+            if random(&mut dice).is_multiple_of(20)
                 && let Some(found) = self.open((random(&mut dice) % 3) as usize)
             {
                 let now = self.began.elapsed();
@@ -222,7 +222,7 @@ impl Day {
         };
         let agent = if thief { "Thief/6.66" } else { "TestBrowser/1.0" };
         // Some do not wait for the answer: the connection is closed, and whatever happens happens.
-        let lost = random(dice) % 10 == 0 && !matches!(wish, Wish::Logout(_) | Wish::LogoutAll { .. });
+        let lost = random(dice).is_multiple_of(10) && !matches!(wish, Wish::Logout(_) | Wish::LogoutAll { .. });
         let patience = lost.then(|| Duration::from_micros(500 + random(dice) % 8_000));
         self.send(me, thief, proxy, wish, request.header("User-Agent", agent), patience).await
     }
