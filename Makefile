@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt audit deps
+.PHONY: help demo test simulate soak lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -13,6 +13,13 @@ demo: ## build, and run in front of a small legacy app until Ctrl-C
 test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint
 	cargo test --locked
+
+simulate: ## a million schedules of the simulation (SCHEDULES=..., SIMULATION_BASE=...)
+	CARGO_PROFILE_TEST_OPT_LEVEL=2 SCHEDULES=$${SCHEDULES:-1000000} SIMULATION_BASE=$${SIMULATION_BASE:-$$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')} \
+		cargo test --locked --test simulation no_schedule -- --nocapture
+
+soak: deps ## ten minutes of browsers, thieves and faults, held against the invariants (SOAK_S=...)
+	SOAK_S=$${SOAK_S:-600} cargo test --locked --test blackbox history:: -- --nocapture --test-threads=1
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check

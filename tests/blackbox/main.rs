@@ -12,6 +12,7 @@ mod demo;
 mod edge;
 mod first_day;
 mod framing;
+mod history;
 mod identity;
 mod keys;
 mod lifecycle;
