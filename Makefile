@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt audit deps
+.PHONY: help demo test reliability lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -13,6 +13,9 @@ demo: ## build, and run in front of a small legacy app until Ctrl-C
 test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint
 	cargo test --locked
+
+reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (20 minutes)
+	cargo test --locked --test faults -- $(ROWS)
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check
