@@ -37,7 +37,7 @@ impl Case {
             steady.newcomers().await;
             before = earlier;
         }
-        let times = Times { before, lasts: self.lasts, after: 6 * SECOND, tried: 200 };
+        let times = Times { before, lasts: self.lasts, after: 6 * SECOND, tried: 1000 };
         let outcome = watch(&mut rig, &steady, self.fault, times).await;
         steady.stop().await;
         outcome

@@ -119,7 +119,7 @@ async fn under(rig: &Rig, begin: impl FnOnce(), lasts: Duration, end: impl FnOnc
     end();
     let ended = Instant::now();
     tokio::time::sleep(6 * SECOND).await;
-    let outcome = outcome(&steady.caller, began, ended, 200).await;
+    let outcome = outcome(&steady.caller, began, ended, 1000).await;
     steady.stop().await;
     outcome
 }

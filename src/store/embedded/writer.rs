@@ -50,7 +50,7 @@ pub(super) fn run(shelf: &Shelf, mirror: &Arc<Mirror>, jobs: &Receiver<Job>) {
             commit(shelf, mirror, batch);
         }
         if forgot_at.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
-            match guarded(shelf, || forget(shelf, Timestamp::now())) {
+            match guarded(shelf, || forget(shelf, mirror.time_to_forget())) {
                 Ok(true) => forgot_at = None, // more is left, after the commits that wait
                 Ok(false) => forgot_at = Some(Instant::now()),
                 Err(error) => {

@@ -20,7 +20,7 @@ pub struct Times {
     pub lasts: Duration,
     /// All should be well again.
     pub after: Duration,
-    /// As many of the newest acknowledged logouts are tried at the end, at every proxy.
+    /// As many of all acknowledged logouts are tried at the end, at every proxy.
     pub tried: usize,
 }
 
@@ -54,11 +54,11 @@ pub async fn outcome(caller: &Caller, began: Instant, ended: Instant, at_most: u
     Outcome { seen, forgotten, tried }
 }
 
-/// How many acknowledged logouts were tried, and how many of them are accepted by some proxy.
+/// How many acknowledged logouts were tried, spread over all, and how many of them are accepted by some proxy.
 pub async fn forgotten(caller: &Caller, at_most: usize) -> (usize, usize) {
     let logouts = caller.book.logouts();
     let (mut tried, mut forgotten) = (0, 0);
-    for logout in logouts.iter().rev().take(at_most) {
+    for logout in logouts.iter().step_by(logouts.len().div_ceil(at_most).max(1)) {
         let mut accepted = false;
         for gate in 0..caller.gates() {
             accepted |= caller.status_of(gate, &logout.token).await == 200;
