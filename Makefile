@@ -14,7 +14,7 @@ test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint
 	cargo test --locked
 
-reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (20 minutes)
+reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
 	cargo test --locked --test faults -- $(ROWS)
 
 lint: ## formatting and clippy, warnings are errors

@@ -1,6 +1,6 @@
 //! `make reliability`: faults, injected for real, and what clients saw of them; how fast logouts travel; what marks cost.
 //!
-//! Prints the tables of `docs/reliability.md` and fails if a promise was broken. It takes about ten minutes. With words
+//! Prints the tables of `docs/reliability.md` and fails if a promise was broken. It takes about twelve minutes. With words
 //! as arguments, only the rows whose names contain one of them are run.
 
 #[path = "../blackbox/harness/mod.rs"]
