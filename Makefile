@@ -3,7 +3,7 @@
 .PHONY: help demo test reliability lint fmt audit deps
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: ## build, and run in front of a small legacy app until Ctrl-C
 	@scripts/install-deps build
