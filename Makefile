@@ -1,9 +1,9 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate soak lint fmt audit deps
+.PHONY: help demo test simulate soak reliability lint fmt audit deps
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: ## build, and run in front of a small legacy app until Ctrl-C
 	@scripts/install-deps build
@@ -20,6 +20,9 @@ simulate: ## a million schedules of the simulation (SCHEDULES=..., SIMULATION_BA
 
 soak: deps ## ten minutes of browsers, thieves and faults, held against the invariants (SOAK_S=...)
 	SOAK_S=$${SOAK_S:-600} cargo test --locked --test blackbox history:: -- --nocapture --test-threads=1
+
+reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
+	cargo test --locked --test faults -- $(ROWS)
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check

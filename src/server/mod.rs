@@ -162,7 +162,7 @@ impl BackgroundService for Behind {
         let sweep = async {
             loop {
                 tokio::time::sleep(SWEEP).await;
-                self.mirror.revocations.remove_expired(Timestamp::now());
+                self.mirror.remove_expired();
             }
         };
         let watch = shutdown.clone();

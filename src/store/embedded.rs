@@ -109,7 +109,7 @@ impl Backend for Embedded {
     async fn follow(&self, mirror: &Mirror) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            mirror.revocations.remove_expired(Timestamp::now());
+            mirror.remove_expired();
         }
     }
 }

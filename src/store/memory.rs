@@ -99,7 +99,7 @@ impl Backend for Memory {
     async fn follow(&self, mirror: &Mirror) {
         loop {
             tokio::time::sleep(SWEEP_EVERY).await;
-            mirror.revocations.remove_expired(Timestamp::now());
+            mirror.remove_expired();
             self.kept().forget_expired(Timestamp::now(), usize::MAX);
         }
     }

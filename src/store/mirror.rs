@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::session::{PARTITIONS, RevocationList, SessionId};
+use crate::time::Timestamp;
 
 /// How old the knowledge of revocations is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,6 +22,7 @@ pub struct Mirror {
     /// The ended sessions.
     pub revocations: RevocationList,
     started: Instant,
+    started_at: Timestamp,
     /// Milliseconds since `started`; `NEVER` before the first load, `ALWAYS` when this process is the only writer.
     synced_ms: [AtomicU64; PARTITIONS],
 }
@@ -34,6 +36,7 @@ impl Mirror {
         Mirror {
             revocations: RevocationList::new(),
             started: Instant::now(),
+            started_at: Timestamp::now(),
             synced_ms: std::array::from_fn(|_| AtomicU64::new(NEVER)),
         }
     }
@@ -47,6 +50,18 @@ impl Mirror {
     pub fn worst_freshness(&self, now: Instant) -> Freshness {
         let ages = (0..PARTITIONS).map(|partition| self.partition_freshness(partition, now));
         ages.max().unwrap_or(Freshness::Unknown)
+    }
+
+    /// The time by which something may be forgotten for good: the clock's, unless it has leapt ahead since this process
+    /// started. When such a clock leaps back, tokens that seemed to have expired are alive again, and so must be what was
+    /// known of them.
+    pub fn time_to_forget(&self) -> Timestamp {
+        self.started_at.plus(self.started.elapsed()).min(Timestamp::now())
+    }
+
+    /// Forgets revocations that no longer matter.
+    pub fn remove_expired(&self) {
+        self.revocations.remove_expired(self.time_to_forget());
     }
 
     /// How old is what is known of a partition?

@@ -5,11 +5,16 @@
 
 mod harness;
 
+#[path = "../faults/faulty/mod.rs"]
+#[allow(dead_code, reason = "the long bench uses the rest")]
+mod faulty;
+
 mod attack;
 mod cors;
 mod cross_site;
 mod demo;
 mod edge;
+mod faults;
 mod first_day;
 mod framing;
 mod history;

@@ -80,7 +80,7 @@ pub(in crate::store) fn run<S: Step>(shelf: &Shelf, mirror: &Arc<Mirror>, steps:
             commit(shelf, mirror, batch);
         }
         if forgot_at.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
-            match guarded(shelf, || forget(shelf, Timestamp::now(), S::SESSIONS_MAX)) {
+            match guarded(shelf, || forget(shelf, mirror.time_to_forget(), S::SESSIONS_MAX)) {
                 Ok(true) => forgot_at = None, // more is left, after the steps that wait
                 Ok(false) => forgot_at = Some(Instant::now()),
                 Err(error) => {

@@ -96,7 +96,7 @@ impl<'a> Follower<'a> {
                 self.told_of_fault = true;
                 tracing::warn!(error = %fault, "the revocations in Redis cannot be followed; trying again");
             }
-            self.mirror.revocations.remove_expired(Timestamp::now());
+            self.mirror.remove_expired();
             tokio::time::sleep(self.backoff).await;
             self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         }
@@ -153,7 +153,7 @@ impl<'a> Follower<'a> {
             }
             if sweep_at <= Instant::now() {
                 sweep_at = Instant::now() + SWEEP_EVERY;
-                self.mirror.revocations.remove_expired(Timestamp::now());
+                self.mirror.remove_expired();
                 if let Some(copies) = &self.store.copies {
                     copies.catch_up();
                 }
