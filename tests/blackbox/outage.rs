@@ -159,7 +159,8 @@ async fn a_data_folder_has_one_proxy() {
     let cluster = Cluster::start(Setup::Redis, &format!("upstream: {}\n", app.url())).await;
     let redis = cluster.redis.as_ref().expect("this setup has a Redis");
     let config = format!(
-        "upstream: {}\nkeys: {{ file: {} }}\nstore: {{ redis: {{ url: \"{}\" }} }}\ndata_dir: {}\n",
+        "admin: {{ listen: \"{{admin}}\", socket: none }}\n\
+         upstream: {}\nkeys: {{ file: {} }}\nstore: {{ redis: {{ url: \"{}\" }} }}\ndata_dir: {}\n",
         app.url(),
         cluster.keys().display(),
         redis.url(),
