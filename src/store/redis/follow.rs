@@ -49,9 +49,7 @@ pub(super) struct Follower<'a> {
     pub(super) progress: [Option<Progress>; PARTITIONS],
     /// There is more to give back, and nothing to wait for.
     pub(super) in_a_hurry: bool,
-    /// Redis's own name for the process that this one is connected to.
-    run: String,
-    /// That process is another one than before, and has not been compared with the copies.
+    /// The primary is another server than before, and what it holds has not been compared with the copies.
     server_is_new: bool,
     /// What has been logged already, so that a long fault is one line and not a thousand.
     pub(super) told_of_loss: bool,
@@ -71,7 +69,6 @@ impl<'a> Follower<'a> {
             loaded: [false; PARTITIONS],
             progress: std::array::from_fn(|_| None),
             in_a_hurry: false,
-            run: String::new(),
             server_is_new: false,
             told_of_loss: false,
             told_of_fault: false,
@@ -107,9 +104,11 @@ impl<'a> Follower<'a> {
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(PATIENCE));
         let Dialed { mut connection, term } = self.store.dialer.connect(&config).await?;
-        if std::mem::replace(&mut self.term, term) != term {
+        let term_before = std::mem::replace(&mut self.term, term);
+        if term_before != term {
             // Another server than the one that acknowledged what the mirror holds: it may have to be given back.
             self.loaded = [false; PARTITIONS];
+            self.server_is_new = term_before != 0;
         }
         let scripts = &self.store.scripts;
         for script in [&scripts.heartbeat, &scripts.reopen, &scripts.close, &scripts.commit] {
@@ -118,12 +117,6 @@ impl<'a> Follower<'a> {
         self.feeds.iter_mut().for_each(Feed::reconnected);
         // It may be another server, or the same with another memory.
         self.progress = std::array::from_fn(|_| None);
-        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-        let run = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
-        if self.run != run {
-            self.server_is_new = !self.run.is_empty();
-            self.run = run.to_owned();
-        }
         Ok(connection)
     }
 
