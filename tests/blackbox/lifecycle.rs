@@ -36,22 +36,22 @@ async fn the_life_of_a_token(setup: Setup) {
 
     // Log in, and work with the calendar as one's own user.
     let alice = Browser::logged_in(first, &ALICE).await;
-    dav(&alice, "MKCALENDAR", "/alice/work/", "").await.expect(201);
-    dav(&alice, "PUT", "/alice/work/lunch.ics", EVENT).await.expect(201);
-    assert!(alice.get("/alice/work/lunch.ics").await.expect(200).text().contains("SUMMARY:Lunch with the auditors"));
-    let listing = dav(&alice, "PROPFIND", "/alice/work/", "").await.expect(207).text();
-    assert!(listing.contains("/alice/work/lunch.ics"), "{listing}");
+    dav(&alice, "MKCALENDAR", "/alice/plans/", "").await.expect(201);
+    dav(&alice, "PUT", "/alice/plans/lunch.ics", EVENT).await.expect(201);
+    assert!(alice.get("/alice/plans/lunch.ics").await.expect(200).text().contains("SUMMARY:Lunch with the auditors"));
+    let listing = dav(&alice, "PROPFIND", "/alice/plans/", "").await.expect(207).text();
+    assert!(listing.contains("/alice/plans/lunch.ics"), "{listing}");
 
     // Somebody else does not see it, not even when he says that he is alice.
     let boss = Browser::logged_in(last, &BOSS).await;
-    boss.get("/alice/work/lunch.ics").await.expect(403);
-    let disguised = boss.with_token(Method::GET, "/alice/work/lunch.ics");
+    boss.get("/alice/plans/lunch.ics").await.expect(403);
+    let disguised = boss.with_token(Method::GET, "/alice/plans/lunch.ics");
     Answer::to(disguised.header("X-Remote-User", "alice").header("X_Remote_User", "alice")).await.expect(403);
-    anon(first, "/alice/work/lunch.ics").await.expect(401);
+    anon(first, "/alice/plans/lunch.ics").await.expect(401);
 
     // Expire.
     let expired = eventually("the access token has expired", async || {
-        let answer = alice.get("/alice/work/lunch.ics").await;
+        let answer = alice.get("/alice/plans/lunch.ics").await;
         (answer.status != 200).then_some(answer)
     })
     .await;
@@ -60,16 +60,16 @@ async fn the_life_of_a_token(setup: Setup) {
     // Refresh, at another proxy if there is one, and call at both.
     let mut alice = alice.at_proxy(last);
     alice.refresh().await.expect(200);
-    alice.get("/alice/work/lunch.ics").await.expect(200);
-    bearer(first, alice.token(), "/alice/work/lunch.ics").await.expect(200);
+    alice.get("/alice/plans/lunch.ics").await.expect(200);
+    bearer(first, alice.token(), "/alice/plans/lunch.ics").await.expect(200);
 
     // Log out here, and be refused here at once and everywhere soon.
     alice.refresh().await.expect(200); // A fresh token, so that what ends it is the logout.
     let (token, stolen_cookie) = (alice.token().to_owned(), alice.clone());
     alice.logout().await.expect(204);
-    bearer(last, &token, "/alice/work/lunch.ics").await.expect(401).because("session_ended");
+    bearer(last, &token, "/alice/plans/lunch.ics").await.expect(401).because("session_ended");
     let elsewhere = eventually("the other proxy has heard of the logout", async || {
-        let answer = bearer(first, &token, "/alice/work/lunch.ics").await;
+        let answer = bearer(first, &token, "/alice/plans/lunch.ics").await;
         (answer.status != 200).then_some(answer)
     })
     .await;
