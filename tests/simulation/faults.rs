@@ -80,6 +80,7 @@ impl World<'_> {
                 let at = self.random.between(200, 1_500);
                 self.later(at, Event::Fault(Fault::Empty));
             }
+            4 => self.later(soon, Event::Fault(Fault::RollBack)),
             _ => {}
         }
     }

@@ -57,11 +57,18 @@ fn search(base: u64, schedules: std::ops::Range<u64>, flaw: Flaw) -> (Counts, Op
     (counts, None)
 }
 
+/// What happens in a schedule until an invariant breaks.
+fn story(seed: u64, flaw: Flaw) -> String {
+    match World::run(seed, flaw, &mut Mirrors::new(), true) {
+        Ok(_) => String::new(),
+        Err(broken) => broken.lines[broken.lines.len().saturating_sub(LINES)..].join("\n"),
+    }
+}
+
 /// Plays a schedule again, and fails with what happened in it.
 fn replay(seed: u64, schedule: Option<u64>, flaw: Flaw) {
     if let Err(broken) = World::run(seed, flaw, &mut Mirrors::new(), true) {
-        let skipped = broken.lines.len().saturating_sub(LINES);
-        let lines = broken.lines[skipped..].join("\n");
+        let lines = broken.lines[broken.lines.len().saturating_sub(LINES)..].join("\n");
         let schedule = schedule.map_or_else(String::new, |schedule| format!(" (schedule {schedule})"));
         panic!(
             "seed {seed:#x}{schedule}: after {} ms: {}\n{lines}\n=> {}\nplay it again: PORTCULLIS_SEED={seed:#x} cargo test --test simulation",
@@ -119,7 +126,12 @@ fn every_flaw_is_found() {
                         continue;
                     }
                     match search(1, 0..at_most, *flaw) {
-                        (_, Some((schedule, broken))) => println!("{flaw:?}: schedule {schedule}: {}", broken.what),
+                        (_, Some((schedule, broken))) => {
+                            println!("{flaw:?}: schedule {schedule}: {}", broken.what);
+                            if only.is_some() {
+                                println!("{}", story(seed_of(1, schedule), *flaw));
+                            }
+                        }
                         (_, None) => missed.lock().expect("nobody panics").push(flaw),
                     }
                 }

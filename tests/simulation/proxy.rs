@@ -72,6 +72,8 @@ pub struct Task {
     pub write: Option<Session>,
     /// Which story the store told then: its history, and how often the session was merged in it.
     pub story: (u32, u32),
+    /// This proxy knew the session as ended before it read the record.
+    pub known_ended: bool,
     /// A store that had lost its memory, and could not know better, said that the session lives.
     pub excused: bool,
 }

@@ -69,6 +69,7 @@ pub enum Flaw {
     LateRetryOfUsed,
     TabsForgotten,
     EndedRises,
+    OwnKnowledgeUnasked,
     AheadRefused,
     /// What is ahead of the store is rotated at once, though its own grace may still be open.
     AheadRotatedAtOnce,
@@ -88,6 +89,7 @@ impl Flaw {
         Flaw::UnsureIsUnknown,
         Flaw::TabsForgotten,
         Flaw::AheadRotatedAtOnce,
+        Flaw::OwnKnowledgeUnasked,
     ];
 
     /// All that have to be found.
@@ -120,6 +122,7 @@ impl Flaw {
         Flaw::LateRetryOfUsed,
         Flaw::TabsForgotten,
         Flaw::EndedRises,
+        Flaw::OwnKnowledgeUnasked,
         Flaw::AheadRefused,
         Flaw::AheadRotatedAtOnce,
         Flaw::OldForgiven,

@@ -89,6 +89,7 @@ impl World<'_> {
             read: None,
             write: None,
             story: (0, 0),
+            known_ended: false,
             excused: false,
         };
         let ask = match work {
@@ -157,7 +158,9 @@ impl World<'_> {
                 self.give_up(task.request);
             }
             Told::Got { found: Some(found), story, excused } => {
+                let mirror = self.mirrors.get(self.proxies[proxy].mirror);
                 if let Some(session) = &found {
+                    task.known_ended = self.proxies[proxy].knows_ended(mirror, &session.id);
                     self.keep(proxy, session);
                 }
                 (task.story, task.excused) = (story, excused);
@@ -228,8 +231,7 @@ impl World<'_> {
             mark_of_record_key: mark(client, key_of_record),
             mark_of_active_key: mark(client, proxy.key),
             active_mac_key: &active,
-            known_ended: proxy.knows_ended(self.mirrors.get(proxy.mirror), &token.session)
-                && self.flaw != Flaw::EndedRises,
+            known_ended: task.known_ended && self.flaw != Flaw::EndedRises && self.flaw != Flaw::OwnKnowledgeUnasked,
         };
         let policy = RotationPolicy { grace: ms(GRACE), late_retry: self.late_retry };
         let outcome = judge(found.as_ref(), &attempt, &policy, self.flaw);
