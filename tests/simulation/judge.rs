@@ -4,7 +4,7 @@
 //! reach (every copy is lost; the only proxy with a copy is down or cut off), the excuse is spelled out here and
 //! nowhere else.
 
-use portcullis::session::{LateRetry, Refusal, Session, SessionId};
+use portcullis::session::{LateRetry, Outcome, Refusal, Session, SessionId};
 
 use crate::client::{Token, Wish};
 use crate::proxy::Task;
@@ -111,6 +111,14 @@ impl World<'_> {
         }
         if merged {
             self.judge.ghost(next.id, |ghost| ghost.merges += 1);
+        }
+    }
+
+    /// The rule has spoken on a record.
+    pub fn judge_outcome(&mut self, found: Option<&Session>, outcome: &Outcome) {
+        let ended = found.is_some_and(|found| found.ended.is_some());
+        if ended && !matches!(outcome, Outcome::Refused(_)) {
+            self.judge.say(format!("invariant 2: an ended session was judged as if it lived: {found:?}"));
         }
     }
 

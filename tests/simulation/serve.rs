@@ -235,6 +235,7 @@ impl World<'_> {
         };
         let policy = RotationPolicy { grace: ms(GRACE), late_retry: self.late_retry };
         let outcome = judge(found.as_ref(), &attempt, &policy, self.flaw);
+        self.judge_outcome(found.as_ref(), &outcome);
         let entitled = self.is_entitled(request, task.began);
         self.requests[request].judged_at.get_or_insert(task.began);
         self.tell(|_| {
