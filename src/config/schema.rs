@@ -15,6 +15,7 @@ pub(super) const TOP: Keys = &[
     "endpoints",
     "cookie",
     "cors",
+    "native_clients",
     "development",
     "data_dir",
     "keys",
@@ -35,6 +36,7 @@ pub(super) const ADMIN: Keys = &["listen", "socket", "token_file"];
 pub(super) const ENDPOINTS: Keys = &["host", "login", "refresh", "logout", "logout_all", "userinfo", "jwks"];
 pub(super) const COOKIE: Keys = &["name", "same_site"];
 pub(super) const CORS: Keys = &["allow_origins", "allow_methods", "allow_headers", "max_age"];
+pub(super) const NATIVE_CLIENTS: Keys = CORS;
 pub(super) const DEVELOPMENT: Keys = &["insecure_cookies"];
 pub(super) const STORE: Keys = &["embedded", "memory", "redis", "deadline"];
 pub(super) const EMBEDDED: Keys = &["path"];
@@ -97,6 +99,7 @@ pub(super) const ALL: &[(&str, Keys)] = &[
     ("endpoints", ENDPOINTS),
     ("cookie", COOKIE),
     ("cors", CORS),
+    ("native_clients", NATIVE_CLIENTS),
     ("development", DEVELOPMENT),
     ("store", STORE),
     ("store.embedded", EMBEDDED),

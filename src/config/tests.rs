@@ -148,6 +148,23 @@ fn sentinels_are_read() {
 }
 
 #[test]
+fn native_clients_are_off_unless_written() {
+    assert_eq!(read(SHORT).native_clients, None);
+    let read = |text: &str| read(&format!("{SHORT}native_clients: {text}\n"));
+    let on = read("{}");
+    assert_eq!((on.native_clients.unwrap().allow_origins, on.warnings), (Vec::new(), Vec::new()));
+    let listed = read(
+        "{ allow_origins: [capacitor://localhost, 'https://localhost:443', http://tauri.localhost], max_age: 1m }",
+    );
+    let clients = listed.native_clients.unwrap();
+    assert_eq!(clients.allow_origins, ["capacitor://localhost", "https://localhost", "http://tauri.localhost"]);
+    assert_eq!((clients.preflight.allow_methods.len(), clients.preflight.max_age.as_secs()), (6, 60));
+    assert_eq!(listed.warnings, []);
+    let website = read("{ allow_origins: [https://app.example.com] }");
+    assert!(website.warnings[0].to_string().contains("any browser can open"), "{:?}", website.warnings);
+}
+
+#[test]
 fn what_may_surprise_is_a_warning() {
     let text = "listen: 0.0.0.0:80\nupstreams: { a: { servers: [http://a] }, b: { servers: [http://b] } }\nusers: u\n\
                 routes: [{ name: a, upstream: a, path: /login }]\nadmin: { listen: 0.0.0.0:9911 }\n\

@@ -77,10 +77,45 @@ pub(super) fn origin(text: &str) -> Result<Origin, String> {
         "null" => {
             return Err("is the origin of any sandboxed page; write an origin such as `https://app.example.com`".into());
         }
-        _ => {}
+        text => match text.split_once("://") {
+            Some(("http" | "https", _)) | None => {}
+            Some(_) => {
+                return Err(
+                    "does not start with `http://` or `https://`; write one of them, or the origin of a native \
+                               client's web view in `native_clients`"
+                        .into(),
+                );
+            }
+        },
     }
     let (https, host, port) = http_authority(text, "has a path; an origin is scheme, host and port alone")?;
     Ok(Origin { https, host, port })
+}
+
+/// The origin of a page in a web view, as the header `Origin` has it: of any scheme that has hosts.
+pub(super) fn web_view_origin(text: &str) -> Result<String, String> {
+    let example = "write each origin, such as `capacitor://localhost` or `https://localhost`";
+    let (scheme, rest) = match text {
+        "*" => return Err(format!("would give every site refresh tokens; {example}")),
+        "null" => return Err(format!("is the origin of any sandboxed page; {example}")),
+        text => text.split_once("://").ok_or_else(|| format!("has no scheme; {example}"))?,
+    };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+    match scheme {
+        "http" | "https" => origin(text).map(|origin| origin.to_string()),
+        "file" => Err(format!(
+            "sends the origin `null`, as any sandboxed page does; let the web view have a scheme, and {example}"
+        )),
+        _ if !is_scheme => Err(format!("has no scheme of lower-case letters, digits, `+`, `-` and `.`; {example}")),
+        _ if rest.contains('@') => Err("has a user or password; write scheme and host alone".into()),
+        _ if rest.contains(['/', '?', '#']) => Err("has a path; an origin is scheme, host and port alone".into()),
+        _ => {
+            let (host, port) = host_and_port(rest)?;
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            Ok(format!("{scheme}://{host}{port}"))
+        }
+    }
 }
 
 /// What a Redis URL says.
@@ -209,6 +244,45 @@ mod tests {
             assert_eq!(printed, text.trim_end_matches(":80").trim_end_matches(":443"));
         }
         assert!(origin("*").is_err() && origin("null").is_err() && origin("https://a/").is_err());
+    }
+
+    #[test]
+    fn web_views_have_schemes_of_their_own() {
+        for text in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "app+v2.x-1://my-app:8080",
+            "http://localhost",
+            "https://localhost",
+            "http://localhost:8100",
+        ] {
+            assert_eq!(web_view_origin(text).as_deref(), Ok(text));
+        }
+        assert_eq!(web_view_origin("https://localhost:443").as_deref(), Ok("https://localhost"));
+        assert_eq!(web_view_origin("capacitor://LocalHost").as_deref(), Ok("capacitor://localhost"));
+        for text in [
+            "*",
+            "null",
+            "",
+            "localhost",
+            "file://",
+            "file://localhost",
+            "://localhost",
+            "Capacitor://localhost",
+            "1app://localhost",
+            "a b://localhost",
+            "capacitor://",
+            "capacitor://*",
+            "capacitor://localhost/",
+            "capacitor://localhost?x",
+            "capacitor://u:p@localhost",
+            "capacitor://a://b",
+            "javascript:alert(1)",
+            "data:text/html,x",
+        ] {
+            assert!(web_view_origin(text).is_err(), "{text}");
+        }
     }
 
     #[test]

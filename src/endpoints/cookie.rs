@@ -43,6 +43,11 @@ impl CookieShape {
         std::str::from_utf8(value).map_err(|_| Reason::TokenMalformed)
     }
 
+    /// Is it there at all, readable or not?
+    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
+        self.read(headers) != Err(Reason::TokenMissing)
+    }
+
     /// `Set-Cookie` for `token`, for as long as its session can still live.
     pub(super) fn set(&self, token: &str, max_age: Duration) -> HeaderValue {
         // A cookie is not deleted while its token is good, be it for less than a second.

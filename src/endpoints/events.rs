@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use super::Transport;
 use crate::gate::Reason;
 use crate::session::SessionId;
 
@@ -57,8 +58,8 @@ outcome! {
         Succeeded = "succeeded",
     }
     refused {
-        CredentialsWrong, TooManyAttempts, BodyMalformed, BodyTooLarge, MediaTypeUnsupported, LoginUnavailable,
-        StoreUnavailable, Overloaded, Internal,
+        CredentialsWrong, TooManyAttempts, BodyMalformed, BodyTooLarge, MediaTypeUnsupported, CredentialsAmbiguous,
+        TransportDisabled, TransportRefused, LoginUnavailable, StoreUnavailable, Overloaded, Internal,
     }
 }
 
@@ -75,8 +76,9 @@ outcome! {
         RetriedLate = "retried_late",
     }
     refused {
-        TokenMissing, CredentialsAmbiguous, TokenMalformed, TokenInvalid, TokenExpired, TokenReused, SessionEnded,
-        SessionUnknown, SubjectRemoved, LoginUnavailable, StoreUnavailable, Overloaded, Internal,
+        TokenMissing, CredentialsAmbiguous, BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TransportDisabled,
+        TransportRefused, TokenMalformed, TokenInvalid, TokenExpired, TokenReused, SessionEnded, SessionUnknown,
+        SubjectRemoved, LoginUnavailable, StoreUnavailable, Overloaded, Internal,
     }
 }
 
@@ -93,8 +95,9 @@ outcome! {
         NoSession = "no_session",
     }
     refused {
-        TokenMissing, CredentialsAmbiguous, TokenMalformed, TokenInvalid, TokenExpired, TokenReused, SessionEnded,
-        SessionUnknown, RevocationsStale, StoreUnavailable, Overloaded, Internal,
+        TokenMissing, CredentialsAmbiguous, BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TransportDisabled,
+        TransportRefused, TokenMalformed, TokenInvalid, TokenExpired, TokenReused, SessionEnded, SessionUnknown,
+        RevocationsStale, StoreUnavailable, Overloaded, Internal,
     }
 }
 
@@ -109,6 +112,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where.
         address: IpAddr,
+        /// How its refresh token travels.
+        transport: Transport,
     },
     /// Somebody tried to log in and was refused.
     LoginRefused {
@@ -118,6 +123,8 @@ pub enum Audit<'a> {
         reason: Reason,
         /// From where.
         address: IpAddr,
+        /// How the refresh token would have travelled.
+        transport: Transport,
     },
     /// A refresh token was taken after its grace, because its successor had never been used: a lost reply, or a thief.
     RefreshedLate {
@@ -127,6 +134,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where.
         address: IpAddr,
+        /// How the refresh token came.
+        transport: Transport,
     },
     /// A refresh token came back that had long been rotated. The session has been ended.
     TokenReused {
@@ -136,6 +145,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where: not necessarily the thief.
         address: IpAddr,
+        /// How the refresh token came.
+        transport: Transport,
     },
     /// A session has been ended, because its subject may no longer log in.
     SubjectRemoved {
@@ -145,6 +156,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where it was asked to be refreshed; none if the removal was noticed before anybody asked.
         address: Option<IpAddr>,
+        /// How the refresh token came, if it was asked to be refreshed.
+        transport: Option<Transport>,
     },
     /// A session has been ended by an operator.
     Revoked {
@@ -161,6 +174,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where.
         address: IpAddr,
+        /// How the refresh token came; none if an access token named the session.
+        transport: Option<Transport>,
     },
     /// All sessions of a subject have been logged out.
     LoggedOutAll {
@@ -170,6 +185,8 @@ pub enum Audit<'a> {
         session: SessionId,
         /// From where.
         address: IpAddr,
+        /// How the refresh token came.
+        transport: Transport,
     },
 }
 

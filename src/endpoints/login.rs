@@ -2,7 +2,8 @@
 //!
 //! Every login begins a session with an id of its own, so that nobody can plant one (session fixation). A refresh cookie
 //! that comes along is neither needed nor looked at: the new cookie takes its place in that client, and no session
-//! ends without being asked to. Whoever wants the old one ended logs out first, or logs out of all.
+//! ends without being asked to. Whoever wants the old one ended logs out first, or logs out of all. Only a login that asks for
+//! its refresh token in the body is refused if such a cookie comes along: that client would carry two from then on.
 
 use super::refused::Refused;
 use super::tokens::random;
@@ -19,7 +20,9 @@ const IDS: usize = 2;
 impl Endpoints {
     pub(super) async fn login(&self, request: &Request<'_>) -> Result<(LoginOutcome, Reply), Refused> {
         let address = request.address;
-        let credentials = credentials::read(request).map_err(Refused::request)?;
+        let (credentials, transport) = credentials::read(request).map_err(Refused::request)?;
+        // Before the password is looked at: whether it is right is told to nobody who could not use it.
+        self.check(request, transport).map_err(Refused::request)?;
         let account = credentials.username.clone();
 
         let principal = match self.login.login(credentials).await {
@@ -29,7 +32,7 @@ impl Endpoints {
                 // What is no account may be a password, typed into the wrong field.
                 let known = matches!(self.login.current(&account).await, Ok(Some(_)));
                 let account = known.then_some(&*account);
-                self.events.audit(Audit::LoginRefused { account, reason: refused.reason, address });
+                self.events.audit(Audit::LoginRefused { account, reason: refused.reason, address, transport });
                 return Err(refused);
             }
         };
@@ -37,10 +40,11 @@ impl Endpoints {
         for _ in 0..IDS {
             let now = self.now();
             let session = self.begin(&principal, now)?;
-            let reply = self.tokens(&session, &principal, now)?;
+            let reply = self.tokens(&session, &principal, transport, now)?;
             match self.sessions.commit(None, &session).await? {
                 Committed::Yes => {
-                    self.events.audit(Audit::LoggedIn { subject: &session.subject, session: session.id, address });
+                    let (subject, session) = (&*session.subject, session.id);
+                    self.events.audit(Audit::LoggedIn { subject, session, address, transport });
                     return Ok((LoginOutcome::Succeeded, reply));
                 }
                 Committed::Conflict => continue,

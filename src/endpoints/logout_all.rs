@@ -1,11 +1,12 @@
-//! `/logout/all`: ends all sessions of the subject. Only the cookie of a living session can ask for it: a stolen access
-//! token must not be enough.
+//! `/logout/all`: ends all sessions of the subject. Only the refresh token of a living session can ask for it: a stolen
+//! access token must not be enough.
 //!
 //! The session that asks ends last. A fault on the way leaves it alive, and so the client can ask again.
 
 use super::end::{Ended, Witness};
 use super::refused::Refused;
-use super::{Audit, Endpoints, LogoutOutcome, Request};
+use super::transport::Presented;
+use super::{Audit, Endpoints, LogoutOutcome, Request, Transport};
 use crate::gate::Reason;
 use crate::session::{EndReason, Ending, Session, SessionId};
 use crate::time::Timestamp;
@@ -15,8 +16,9 @@ use crate::time::Timestamp;
 const ROUNDS: usize = 16;
 
 impl Endpoints {
-    pub(super) async fn logout_all(&self, request: &Request<'_>) -> Result<LogoutOutcome, Refused> {
-        let presented = self.presented(request.headers).map_err(Refused::cookie)?;
+    pub(super) async fn logout_all(&self, request: &Request<'_>) -> Result<(LogoutOutcome, Transport), Refused> {
+        let Presented { transport, token } = self.presented(request)?;
+        let presented = token.map_err(Refused::grant)?;
         // Asked before the record is read: whatever was ended here by then, the record says so too, and why.
         let known_ended = self.sessions.mirror().revocations.contains(&presented.session);
         let Some(stored) = self.sessions.get(&presented.session).await? else {
@@ -29,7 +31,7 @@ impl Endpoints {
             // Asked again, or another session was first. What has begun since is not meant.
             Some(Ending { at, reason: EndReason::LogoutAll }) => {
                 self.end_others(own, Some(at)).await?;
-                return Ok(LogoutOutcome::AlreadyEnded);
+                return Ok((LogoutOutcome::AlreadyEnded, transport));
             }
             Some(_) => return Err(Refused::grant(Reason::SessionEnded)),
             None if known_ended => return Err(Refused::grant(Reason::SessionEnded)),
@@ -38,14 +40,14 @@ impl Endpoints {
         }
         if presented.generation.saturating_add(1) < own.generation {
             self.end(&Witness::record(own), EndReason::Reuse).await?;
-            self.events.audit(Audit::TokenReused { subject, session, address });
+            self.events.audit(Audit::TokenReused { subject, session, address, transport });
             return Err(Refused::grant(Reason::TokenReused));
         }
 
         self.end_others(own, None).await?;
         self.end(&Witness::record(own), EndReason::LogoutAll).await?;
-        self.events.audit(Audit::LoggedOutAll { subject, session, address });
-        Ok(LogoutOutcome::EndedAll)
+        self.events.audit(Audit::LoggedOutAll { subject, session, address, transport });
+        Ok((LogoutOutcome::EndedAll, transport))
     }
 
     /// Ends the subject's other sessions; only those that began at `begun_until` or earlier, if that is given.

@@ -5,8 +5,10 @@
 //!
 //! What must never happen in here: a token leaves before the record that it belongs to was committed; a 204 for a
 //! session that was not ended in the store; a 4xx because the store could not be asked (a client would throw
-//! its session away); a cookie cleared by anything but a logout; a secret in a log, an event or a `Debug`.
+//! its session away); a cookie cleared by anything but a logout; a refresh token in cookie and body at once; a secret in a
+//! log, an event or a `Debug`.
 
+mod body;
 mod cookie;
 mod credentials;
 mod end;
@@ -19,6 +21,7 @@ mod refresh;
 mod refused;
 mod removed;
 mod tokens;
+mod transport;
 mod userinfo;
 
 #[cfg(test)]
@@ -31,10 +34,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub use self::body::BODY_BYTES_MAX;
 pub use self::cookie::{CookieShape, SameSite};
-pub use self::credentials::LOGIN_BODY_BYTES_MAX;
 pub use self::events::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
-use crate::gate::{Endpoint, Identity, Reason, Reply};
+pub use self::transport::Transport;
+use crate::gate::{Endpoint, Identity, Reason, Reply, Sender};
 use crate::login::Authenticator;
 use crate::session::RotationPolicy;
 use crate::store::Sessions;
@@ -64,6 +68,8 @@ pub struct Endpoints {
     pub login: Arc<dyn Authenticator>,
     /// The refresh cookie.
     pub cookie: CookieShape,
+    /// Native clients may carry the refresh token in bodies.
+    pub body_transport: bool,
     /// Who counts, and who keeps the audit log.
     pub events: Arc<dyn Events>,
     /// What time it is.
@@ -78,6 +84,8 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// The client, as trusted proxies say.
     pub address: IpAddr,
+    /// Who sends it.
+    pub sender: Sender,
     /// Whom the bearer token speaks for, if one was sent and verified, and its session is not known as ended.
     pub identity: Option<&'a Identity>,
     /// Why the bearer token was refused, if one was sent and was refused.
@@ -107,7 +115,7 @@ impl Endpoints {
                     self.logout_all(&request).await
                 };
                 let (outcome, reply) = match result {
-                    Ok(outcome) => (outcome, self.logged_out()),
+                    Ok((outcome, transport)) => (outcome, self.logged_out(transport)),
                     Err(no) => (LogoutOutcome::Refused(no.reason), no.reply),
                 };
                 self.events.logout(outcome);

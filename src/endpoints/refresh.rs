@@ -1,4 +1,4 @@
-//! `/refresh`: trades the refresh token in the cookie for new tokens.
+//! `/refresh`: trades the refresh token, in the cookie or in the body, for new tokens that come back the same way.
 //!
 //! Read, judge (`session::rotate`), write against exactly what was read, answer. A lost race is read and judged again.
 //! User and roles are read anew before anything is written: while it cannot be told who may log in, nothing changes.
@@ -11,7 +11,8 @@ use http::header::USER_AGENT;
 use super::end::Witness;
 use super::refused::Refused;
 use super::tokens::key_unknown;
-use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request};
+use super::transport::Presented;
+use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request, Transport};
 use crate::gate::{Reason, Reply};
 use crate::login::Principal;
 use crate::session::{Attempt, EndReason, Outcome, Refusal, Session, rotate};
@@ -21,8 +22,9 @@ use crate::token::RefreshToken;
 
 impl Endpoints {
     pub(super) async fn refresh(&self, request: &Request<'_>) -> Result<(RefreshOutcome, Reply), Refused> {
-        let presented = self.presented(request.headers).map_err(Refused::cookie)?;
-        let client = Client { address: request.address, user_agent: user_agent(request.headers) };
+        let Presented { transport, token } = self.presented(request)?;
+        let presented = token.map_err(Refused::grant)?;
+        let client = Client { address: request.address, user_agent: user_agent(request.headers), transport };
         let mut principal = None;
 
         for _ in 0..ATTEMPTS {
@@ -40,7 +42,7 @@ impl Endpoints {
                 Outcome::Reused { write } => match self.sessions.commit(Some(&stored), &write).await? {
                     Committed::Yes => {
                         let (subject, address) = (&*session.subject, client.address);
-                        self.events.audit(Audit::TokenReused { subject, session: session.id, address });
+                        self.events.audit(Audit::TokenReused { subject, session: session.id, address, transport });
                         return Err(Refused::grant(Reason::TokenReused));
                     }
                     Committed::Conflict => continue,
@@ -54,13 +56,13 @@ impl Endpoints {
                 Some(principal) => principal,
                 unknown => unknown.insert(self.who_today(session, &client).await?),
             };
-            let reply = self.tokens(write.as_ref().unwrap_or(session), principal, now)?;
+            let reply = self.tokens(write.as_ref().unwrap_or(session), principal, transport, now)?;
             if self.write(&stored, write.as_ref()).await? == Committed::Conflict {
                 continue;
             }
             if outcome == RefreshOutcome::RetriedLate {
                 let (subject, address) = (&*session.subject, client.address);
-                self.events.audit(Audit::RefreshedLate { subject, session: session.id, address });
+                self.events.audit(Audit::RefreshedLate { subject, session: session.id, address, transport });
             }
             return Ok((outcome, reply));
         }
@@ -101,8 +103,9 @@ impl Endpoints {
             Ok(Some(principal)) => Ok(principal),
             Ok(None) => {
                 self.end(&Witness::record(session), EndReason::SubjectRemoved).await?;
-                let (subject, address) = (&*session.subject, Some(client.address));
-                self.events.audit(Audit::SubjectRemoved { subject, session: session.id, address });
+                let (address, transport) = (Some(client.address), Some(client.transport));
+                let (subject, session) = (&*session.subject, session.id);
+                self.events.audit(Audit::SubjectRemoved { subject, session, address, transport });
                 Err(Refused::grant(Reason::SubjectRemoved))
             }
             Err(error) => {
@@ -117,6 +120,7 @@ impl Endpoints {
 struct Client<'a> {
     address: IpAddr,
     user_agent: &'a [u8],
+    transport: Transport,
 }
 
 /// What its client is told. That the subject is gone does not depend on who noticed it first.

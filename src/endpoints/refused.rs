@@ -19,11 +19,6 @@ impl Refused {
     pub fn request(reason: Reason) -> Refused {
         Refused { reason, reply: Reply::refusal(reason) }
     }
-
-    /// The refresh cookie is no good. Two of them are a malformed request; anything else is a bad grant.
-    pub fn cookie(reason: Reason) -> Refused {
-        if reason == Reason::CredentialsAmbiguous { Refused::request(reason) } else { Refused::grant(reason) }
-    }
 }
 
 /// Whatever ails the store: 503, and the client comes back with what it has.

@@ -57,7 +57,8 @@ impl Endpoints {
             return Ok(());
         }
         let audit = |session: &crate::session::Session| {
-            self.events.audit(Audit::SubjectRemoved { subject, session: session.id, address: None });
+            let (session, address, transport) = (session.id, None, None);
+            self.events.audit(Audit::SubjectRemoved { subject, session, address, transport });
         };
         self.sessions.end_all_of(subject, || self.now(), EndReason::SubjectRemoved, audit).await
     }

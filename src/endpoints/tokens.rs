@@ -1,19 +1,19 @@
-//! Tokens as they come in and go out: the refresh token of the cookie, and the pair that `/login` and `/refresh` answer.
+//! The tokens that `/login` and `/refresh` answer.
 
 use aws_lc_rs::rand;
+use http::StatusCode;
 use http::header::SET_COOKIE;
-use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
-use super::Endpoints;
 use super::refused::Refused;
+use super::{Endpoints, Transport};
 use crate::gate::{Reason, Reply};
 use crate::login::Principal;
 use crate::session::Session;
 use crate::time::Timestamp;
-use crate::token::{AccessGrant, IssueError, RefreshToken, RefreshTokenError, issue_access_token};
+use crate::token::{AccessGrant, IssueError, RefreshToken, issue_access_token};
 
-/// The body of a token response (RFC 6749 section 5.1). The refresh token is in the cookie only.
+/// The body of a token response (RFC 6749 section 5.1).
 #[derive(Serialize)]
 struct Tokens<'a> {
     access_token: &'a str,
@@ -22,23 +22,21 @@ struct Tokens<'a> {
     expires_in: u64,
     /// Seconds until the session ends, whatever is refreshed.
     session_expires_in: u64,
+    /// Only for whoever carries it in bodies: otherwise it is in the cookie alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
 }
 
 impl Endpoints {
-    /// The refresh token that the cookie holds, after its MAC and its end were checked. No store is asked: what does not
-    /// verify costs nothing.
-    pub(super) fn presented(&self, headers: &HeaderMap) -> Result<RefreshToken, Reason> {
-        let text = self.cookie.read(headers)?;
-        RefreshToken::verify(&self.keys, text, self.now()).map_err(|error| match error {
-            RefreshTokenError::Malformed => Reason::TokenMalformed,
-            RefreshTokenError::Invalid => Reason::TokenInvalid,
-            RefreshTokenError::Expired => Reason::TokenExpired,
-        })
-    }
-
     /// The answer that holds the tokens of the session's current generation. Made before the session is committed, so
     /// that a fault in here changes nothing, and sent only afterwards. `now` is when the session was read.
-    pub(super) fn tokens(&self, session: &Session, principal: &Principal, now: Timestamp) -> Result<Reply, Refused> {
+    pub(super) fn tokens(
+        &self,
+        session: &Session,
+        principal: &Principal,
+        transport: Transport,
+        now: Timestamp,
+    ) -> Result<Reply, Refused> {
         let (roles, scopes) = (&*principal.roles, &*principal.scopes);
         let grant = AccessGrant { session, roles, scopes, now, jti: random()? };
         let access_token = issue_access_token(&self.keys, &self.access, &grant).map_err(|error| match error {
@@ -56,9 +54,13 @@ impl Endpoints {
             token_type: "Bearer",
             expires_in: self.access.lifetime.min(session_left).as_secs(),
             session_expires_in: session_left.as_secs(),
+            refresh_token: (transport == Transport::Body).then_some(&*refresh_token),
         };
-        let cookie = self.cookie.set(&refresh_token, session_left);
-        Ok(Reply::json(StatusCode::OK, &tokens).with(SET_COOKIE, cookie))
+        let reply = Reply::json(StatusCode::OK, &tokens);
+        Ok(match transport {
+            Transport::Cookie => reply.with(SET_COOKIE, self.cookie.set(&refresh_token, session_left)),
+            Transport::Body => reply,
+        })
     }
 }
 

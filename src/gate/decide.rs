@@ -13,6 +13,7 @@ use super::credentials::bearer;
 use super::endpoint::Endpoint;
 use super::head::RequestHead;
 use super::identity::Identity;
+use super::origin::Sender;
 use super::policy::{ENDPOINT_TOKEN_HEADER, Policy, WhenStale};
 use super::reply::Reply;
 use super::route::{Auth, Match, Route};
@@ -96,6 +97,8 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// The access token that came with it, if any: whose it is, or why it does not count.
     pub bearer: Option<Result<Arc<Identity>, Reason>>,
+    /// Who sends it.
+    pub sender: Sender,
 }
 
 /// A refusal.
@@ -266,7 +269,8 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
         let allow = Some(endpoint.allow());
         return Err(Denial { reason: Reason::MethodNotAllowed, route: None, allow });
     }
-    if endpoint.changes_state() && !policy.origins.may_change_state(head) {
+    let sender = policy.origins.sender(head);
+    if endpoint.changes_state() && sender == Sender::OtherSite {
         return Err(Denial::new(Reason::CrossSite));
     }
     let token = || bearer(head.headers, &ENDPOINT_TOKEN_HEADER);
@@ -282,5 +286,5 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
             Some(Ok(identity))
         }
     };
-    Ok(Decision::Serve(Service { endpoint, bearer }))
+    Ok(Decision::Serve(Service { endpoint, bearer, sender }))
 }

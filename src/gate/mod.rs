@@ -27,7 +27,7 @@ pub use forwarded::{Client, client};
 pub use head::{RawHead, RequestHead, Scheme};
 pub use identity::{Identity, IdentityHeaders};
 pub use identity_headers::{IdentityHeaderNames, IdentityHeaderSpellings};
-pub use origin::{CORS_HEADERS, Cors, Origins};
+pub use origin::{CORS_HEADERS, Cors, CorsAnswer, Origins, Sender};
 pub use path::{Ambiguous, Path, Reading};
 pub use policy::{EndpointTable, Policy, WhenStale};
 pub use reason::Reason;

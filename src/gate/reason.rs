@@ -47,6 +47,10 @@ reasons! {
     HostAmbiguous = "host_ambiguous", BAD_REQUEST, Some("invalid_request"), "The host is missing, malformed or named more than once.";
     /// More than one credential.
     CredentialsAmbiguous = "credentials_ambiguous", BAD_REQUEST, Some("invalid_request"), "The request carries more than one credential.";
+    /// A refresh token in a body, or asked for in one, where that is not enabled.
+    TransportDisabled = "transport_disabled", BAD_REQUEST, Some("invalid_request"), "The refresh token travels in a cookie here; carrying it in bodies is not enabled.";
+    /// Pages keep the refresh token in a cookie, and the web views of native clients in the body. It was the other way round.
+    TransportRefused = "transport_refused", FORBIDDEN, None, "Pages of this origin may not carry the refresh token this way: it is in the body for listed web views, and in a cookie for all others.";
     /// No route matches.
     RouteUnknown = "route_unknown", NOT_FOUND, None, "No route matches this host and path.";
     /// The route or endpoint exists, for other methods.

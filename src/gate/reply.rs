@@ -111,7 +111,7 @@ impl Reply {
     fn with_challenge(self, reason: Reason) -> Reply {
         let challenge = match reason {
             Reason::TokenMissing => HeaderValue::from_static(r#"Bearer realm="portcullis""#),
-            Reason::CrossSite => return self,
+            Reason::CrossSite | Reason::TransportRefused => return self,
             _ => {
                 let error = reason.error().unwrap_or("invalid_token");
                 let text = format!(

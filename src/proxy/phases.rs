@@ -22,12 +22,12 @@ use super::compiled::Compiled;
 use super::facts::RequestFacts;
 use super::forward::{Forwarding, RequestIds};
 use super::head::{self, Reused};
-use super::respond::{self, CorsAnswer};
+use super::respond;
 use super::shutdown::{Flying, InFlight};
 use super::upstream::{Picked, prepare_for_upgrade};
 use super::wire::{check_wire, read_head};
-use crate::endpoints::{LOGIN_BODY_BYTES_MAX, Request};
-use crate::gate::{Client, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
+use crate::endpoints::{BODY_BYTES_MAX, Request};
+use crate::gate::{Client, CorsAnswer, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
 use crate::time::Timestamp;
 
 /// The hooks.
@@ -93,7 +93,7 @@ impl Phases {
     }
 
     async fn serve(&self, session: &mut Session, context: &Context, service: Service) -> Reply {
-        let bytes_max = if service.endpoint.changes_state() { LOGIN_BODY_BYTES_MAX } else { 0 };
+        let bytes_max = if service.endpoint.changes_state() { BODY_BYTES_MAX } else { 0 };
         let body = match body::read(session, bytes_max).await {
             Ok(body) => body,
             Err(reason) => return Reply::refusal(reason),
@@ -104,7 +104,8 @@ impl Phases {
             None => (None, None),
         };
         let headers = &session.req_header().headers;
-        let request = Request { headers, body, address: context.client.address, identity, bearer_refused };
+        let (address, sender) = (context.client.address, service.sender);
+        let request = Request { headers, body, address, sender, identity, bearer_refused };
         self.compiled.endpoints.serve(service.endpoint, request).await
     }
 
@@ -293,8 +294,8 @@ impl ProxyHttp for Phases {
             session.set_read_timeout(Some(STREAM_IDLE));
         }
         respond::end_connection_if_leaving(session);
-        let decides_cors = self.compiled.policy.origins.decides_cors();
-        respond::clean(response, &self.compiled.endpoints.cookie.name, decides_cors, context.cors.as_ref())
+        let (cookie_name, origins) = (&self.compiled.endpoints.cookie.name, &self.compiled.policy.origins);
+        respond::clean(response, cookie_name, origins, context.cors.as_ref())
     }
 
     fn fail_to_connect(

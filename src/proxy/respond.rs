@@ -8,19 +8,16 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
 
-use crate::gate::{CORS_HEADERS, Reply};
+use crate::gate::{CORS_HEADERS, CorsAnswer, Origins, Reply};
 
 /// How long we go on reading a body that nobody wants, so that the client can read our answer first.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The fields that let a script of another origin read an answer.
-pub(super) type CorsAnswer = [(HeaderName, HeaderValue); 4];
-
 /// Writes `reply`. The connection can be used again, unless the request was read only in part and does not end soon.
 pub(super) async fn write(session: &mut Session, reply: &Reply, cors: Option<&CorsAnswer>) -> pingora::Result<()> {
     let mut head = ResponseHeader::build(reply.status, Some(reply.headers.len() + 8))?;
-    for (name, value) in reply.headers.iter().chain(cors.into_iter().flatten()) {
-        head.append_header(title_case(name), value)?;
+    for (name, value) in reply.headers.iter().cloned().chain(cors.into_iter().flat_map(CorsAnswer::fields)) {
+        head.append_header(title_case(&name), value)?;
     }
     head.insert_header(DATE, get_cached_date())?;
     if reply.status != StatusCode::NO_CONTENT {
@@ -63,7 +60,7 @@ fn title_case(name: &HeaderName) -> String {
 pub(super) fn clean(
     response: &mut ResponseHeader,
     cookie_name: &str,
-    decides_cors: bool,
+    origins: &Origins,
     cors: Option<&CorsAnswer>,
 ) -> pingora::Result<()> {
     if sets_cookie(&response.headers, cookie_name) {
@@ -83,15 +80,15 @@ pub(super) fn clean(
         response.remove_header(&CONTENT_LENGTH);
         response.remove_header(&TRANSFER_ENCODING);
     }
-    if decides_cors {
+    if origins.decides_cors() || cors.is_some() {
         for name in CORS_HEADERS {
             response.remove_header(&name);
         }
-        for (name, value) in cors.into_iter().flatten() {
-            if *name != VARY {
-                response.insert_header(name, value)?;
-            }
-        }
+    }
+    for (name, value) in cors.into_iter().flat_map(CorsAnswer::fields).filter(|(name, _)| *name != VARY) {
+        response.insert_header(name, value)?;
+    }
+    if origins.vary_answers() {
         // Also on an answer that nobody else may read: a cache must not give it to somebody who may.
         response.append_header(VARY, "Origin")?;
     }
@@ -139,7 +136,7 @@ mod tests {
         for field in ["a=1", "__Host-refresh=stolen", "b=2"] {
             response.append_header(SET_COOKIE, field).unwrap();
         }
-        clean(&mut response, "__Host-refresh", false, None).unwrap();
+        clean(&mut response, "__Host-refresh", &Origins::default(), None).unwrap();
         let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["a=1", "b=2"]);
     }

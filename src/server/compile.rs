@@ -46,6 +46,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             sessions: Arc::clone(&state.sessions),
             login: login::users_file(&config.users.file, login_limits(&config.login))?,
             cookie: cookie(&config.cookie),
+            body_transport: config.native_clients.is_some(),
             events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
         },
@@ -93,7 +94,8 @@ pub fn policy(config: &Config) -> Result<Policy, StartError> {
         },
         origins: Origins {
             own: config.origins.iter().map(ToString::to_string).collect(),
-            cors: config.cors.as_ref().map(cors).transpose()?,
+            cors: config.cors.as_ref().map(pages).transpose()?,
+            web_views: config.native_clients.as_ref().map(web_views).transpose()?.flatten(),
         },
         identity_spellings: IdentityHeaderSpellings::new(&identity_headers),
         identity_headers,
@@ -134,16 +136,28 @@ fn route(config: &Config, rule: &config::Route) -> Route {
     }
 }
 
-fn cors(cors: &config::Cors) -> Result<Cors, StartError> {
-    let methods: Vec<&str> = cors.allow_methods.iter().map(http::Method::as_str).collect();
-    let headers: Vec<&str> = cors.allow_headers.iter().map(http::HeaderName::as_str).collect();
-    let value =
-        |key, text: String| HeaderValue::try_from(&text).map_err(|_| StartError::HeaderValue { key, value: text });
+fn pages(cors: &config::Cors) -> Result<Cors, StartError> {
+    let origins = cors.allow_origins.iter().map(ToString::to_string).collect();
+    rules("cors", origins, &cors.preflight)
+}
+
+/// None without web views, as the clients that are no pages know nothing of CORS.
+fn web_views(clients: &config::NativeClients) -> Result<Option<Cors>, StartError> {
+    let origins = clients.allow_origins.clone();
+    if origins.is_empty() { Ok(None) } else { rules("native_clients", origins, &clients.preflight).map(Some) }
+}
+
+fn rules(table: &str, allow_origins: Vec<String>, preflight: &config::Preflight) -> Result<Cors, StartError> {
+    let methods: Vec<&str> = preflight.allow_methods.iter().map(http::Method::as_str).collect();
+    let headers: Vec<&str> = preflight.allow_headers.iter().map(http::HeaderName::as_str).collect();
+    let value = |key, text: String| {
+        HeaderValue::try_from(&text).map_err(|_| StartError::HeaderValue { key: format!("{table}.{key}"), value: text })
+    };
     Ok(Cors {
-        allow_origins: cors.allow_origins.iter().map(ToString::to_string).collect(),
-        allow_methods: value("cors.allow_methods", methods.join(", "))?,
-        allow_headers: value("cors.allow_headers", headers.join(", "))?,
-        max_age_s: u32::try_from(cors.max_age.as_secs()).unwrap_or(u32::MAX),
+        allow_origins,
+        allow_methods: value("allow_methods", methods.join(", "))?,
+        allow_headers: value("allow_headers", headers.join(", "))?,
+        max_age_s: u32::try_from(preflight.max_age.as_secs()).unwrap_or(u32::MAX),
     })
 }
 

@@ -63,7 +63,7 @@ pub enum StartError {
     #[error("{key}: {value:?} cannot stand in a header")]
     HeaderValue {
         /// The key of the configuration.
-        key: &'static str,
+        key: String,
         /// Its value.
         value: String,
     },

@@ -1,11 +1,11 @@
 //! The audit trail: one event at the target `audit` for each thing that an investigation would ask for.
 //!
 //! All events have the same fields: `event`, `subject` (verified) or `account` (one that exists, named by a client), `session`,
-//! `address`, `reason`. What must never happen in here: a token, a password, or text of a client's choice without a limit.
+//! `address`, `transport` of the refresh token, `reason`. What must never happen in here: a token, a password, or text of a client's choice without a limit.
 
 use std::net::IpAddr;
 
-use crate::endpoints::Audit;
+use crate::endpoints::{Audit, Transport};
 use crate::gate::Reason;
 use crate::session::SessionId;
 
@@ -20,42 +20,53 @@ struct Fields<'a> {
     subject: Option<&'a str>,
     account: Option<&'a str>,
     session: Option<SessionId>,
+    address: Option<IpAddr>,
+    transport: Option<Transport>,
     reason: Option<Reason>,
 }
 
 /// Writes the event to the log.
 pub(super) fn record(event: Audit<'_>) {
-    let (fields, address) = fields(&event);
+    let fields = fields(&event);
     tracing::info!(
         target: AUDIT,
         event = event.as_str(),
         subject = fields.subject,
         account = fields.account.map(shorten),
         session = fields.session.map(display),
-        address = address.map(display),
+        address = fields.address.map(display),
+        transport = fields.transport.map(Transport::as_str),
         reason = fields.reason.map(Reason::as_str),
     );
 }
 
-fn fields<'a>(event: &Audit<'a>) -> (Fields<'a>, Option<IpAddr>) {
+fn fields<'a>(event: &Audit<'a>) -> Fields<'a> {
     match *event {
-        Audit::LoginRefused { account, reason, address } => {
-            (Fields { account, reason: Some(reason), ..Fields::default() }, Some(address))
+        Audit::LoginRefused { account, reason, address, transport } => Fields {
+            account,
+            address: Some(address),
+            transport: Some(transport),
+            reason: Some(reason),
+            ..Fields::default()
+        },
+        Audit::LoggedOut { subject, session, address, transport } => {
+            Fields { subject, session: Some(session), address: Some(address), transport, ..Fields::default() }
         }
-        Audit::LoggedOut { subject, session, address } => {
-            (Fields { subject, session: Some(session), ..Fields::default() }, Some(address))
-        }
-        Audit::LoggedIn { subject, session, address }
-        | Audit::RefreshedLate { subject, session, address }
-        | Audit::TokenReused { subject, session, address }
-        | Audit::LoggedOutAll { subject, session, address } => {
-            (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, Some(address))
-        }
-        Audit::SubjectRemoved { subject, session, address } => {
-            (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, address)
+        Audit::LoggedIn { subject, session, address, transport }
+        | Audit::RefreshedLate { subject, session, address, transport }
+        | Audit::TokenReused { subject, session, address, transport }
+        | Audit::LoggedOutAll { subject, session, address, transport } => Fields {
+            subject: Some(subject),
+            session: Some(session),
+            address: Some(address),
+            transport: Some(transport),
+            ..Fields::default()
+        },
+        Audit::SubjectRemoved { subject, session, address, transport } => {
+            Fields { subject: Some(subject), session: Some(session), address, transport, ..Fields::default() }
         }
         Audit::Revoked { subject, session } => {
-            (Fields { subject: Some(subject), session: Some(session), ..Fields::default() }, None)
+            Fields { subject: Some(subject), session: Some(session), ..Fields::default() }
         }
     }
 }
@@ -83,35 +94,40 @@ mod tests {
     fn each_event_says_who_what_and_from_where() {
         let session = SessionId::from_bytes([7; 16]);
         let address = IpAddr::from([192, 0, 2, 1]);
-        let expected = |event| json!({ "event": event, "subject": "demo", "session": session.to_string(), "address": "192.0.2.1" });
-        let subject = "demo";
+        let expected = |event| json!({ "event": event, "subject": "demo", "session": session.to_string(), "address": "192.0.2.1", "transport": "body" });
+        let (subject, transport) = ("demo", Transport::Body);
         for event in [
-            Audit::LoggedIn { subject, session, address },
-            Audit::RefreshedLate { subject, session, address },
-            Audit::TokenReused { subject, session, address },
-            Audit::SubjectRemoved { subject, session, address: Some(address) },
-            Audit::LoggedOut { subject: Some(subject), session, address },
-            Audit::LoggedOutAll { subject, session, address },
+            Audit::LoggedIn { subject, session, address, transport },
+            Audit::RefreshedLate { subject, session, address, transport },
+            Audit::TokenReused { subject, session, address, transport },
+            Audit::SubjectRemoved { subject, session, address: Some(address), transport: Some(transport) },
+            Audit::LoggedOut { subject: Some(subject), session, address, transport: Some(transport) },
+            Audit::LoggedOutAll { subject, session, address, transport },
         ] {
             assert_eq!(audited(event), expected(event.as_str()));
         }
-        for event in [Audit::Revoked { subject, session }, Audit::SubjectRemoved { subject, session, address: None }] {
+        for event in [
+            Audit::Revoked { subject, session },
+            Audit::SubjectRemoved { subject, session, address: None, transport: None },
+        ] {
             assert_eq!(
                 audited(event),
                 json!({ "event": event.as_str(), "subject": "demo", "session": session.to_string() })
             );
         }
-        let nameless = audited(Audit::LoggedOut { subject: None, session, address });
-        assert_eq!(nameless.get("subject"), None);
+        let nameless = audited(Audit::LoggedOut { subject: None, session, address, transport: None });
+        assert_eq!((nameless.get("subject"), nameless.get("transport")), (None, None));
     }
 
     #[test]
     fn an_account_stays_in_one_line_and_has_an_end() {
         let account = format!("root\n{}", "x".repeat(100_000));
         let address = IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]);
-        let line = audited(Audit::LoginRefused { account: Some(&account), reason: Reason::CredentialsWrong, address });
+        let (reason, transport) = (Reason::CredentialsWrong, Transport::Cookie);
+        let line = audited(Audit::LoginRefused { account: Some(&account), reason, address, transport });
         assert_eq!(line["account"].as_str().unwrap(), &account[..ACCOUNT_CHARS_MAX]);
         assert_eq!((&line["event"], &line["reason"]), (&json!("login_refused"), &json!("credentials_wrong")));
         assert_eq!((&line["address"], line.get("subject")), (&json!("::1"), None));
+        assert_eq!(line["transport"], "cookie");
     }
 }

@@ -23,6 +23,7 @@ mod keys;
 mod lifecycle;
 mod login;
 mod metrics;
+mod native;
 mod outage;
 mod paths;
 mod process;

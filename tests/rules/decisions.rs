@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::config;
-use portcullis::gate::{Decision, Facts, Identity, Knowledge, Policy, RawHead, Reason, RequestHead, Scheme, decide};
+use portcullis::gate::{
+    Decision, Facts, Identity, Knowledge, Policy, RawHead, Reason, RequestHead, Scheme, Sender, decide,
+};
 use portcullis::server;
 use portcullis::session::SessionId;
 use portcullis::time::Timestamp;
@@ -20,8 +22,8 @@ struct Chapter {
     cases: Vec<Case>,
 }
 
-/// A request, and what becomes of it: `forward ROUTE`, `forward ROUTE as SUBJECT`, `serve ENDPOINT`, `preflight`, or
-/// `STATUS REASON`.
+/// A request, and what becomes of it: `forward ROUTE`, `forward ROUTE as SUBJECT`, `serve ENDPOINT`, `serve ENDPOINT to a page`,
+/// `preflight`, or `STATUS REASON`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -140,11 +142,20 @@ impl Case {
                 let drops = if drops.is_empty() { String::new() } else { format!(" without {}", drops.join(", ")) };
                 format!("forward {route}{identity}{drops}")
             }
-            Decision::Serve(service) => match service.bearer {
-                Some(Ok(identity)) => format!("serve {} as {}", service.endpoint.as_str(), identity.subject),
-                Some(Err(reason)) => format!("serve {} despite {}", service.endpoint.as_str(), reason.as_str()),
-                None => format!("serve {}", service.endpoint.as_str()),
-            },
+            Decision::Serve(service) => {
+                let endpoint = service.endpoint.as_str();
+                let sender = match service.sender {
+                    Sender::Program => "",
+                    Sender::Page => " to a page",
+                    Sender::WebView => " to a web view",
+                    Sender::OtherSite => " to another site",
+                };
+                match service.bearer {
+                    Some(Ok(identity)) => format!("serve {endpoint}{sender} as {}", identity.subject),
+                    Some(Err(reason)) => format!("serve {endpoint}{sender} despite {}", reason.as_str()),
+                    None => format!("serve {endpoint}{sender}"),
+                }
+            }
             Decision::Preflight => "preflight".to_owned(),
             Decision::Refuse(denial) => match &denial.allow {
                 Some(allow) => format!("{} allow {}", refused(denial.reason), allow.to_str().expect("methods")),

@@ -1,11 +1,9 @@
-//! What faces the client: listeners, own endpoints, cookie, CORS, limits.
+//! What faces the client: listeners, own endpoints, cookie, limits.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, Method};
 use secrecy::SecretString;
 
 /// One address where clients connect.
@@ -90,38 +88,6 @@ impl SameSite {
             SameSite::Lax => "Lax",
             SameSite::None => "None",
         }
-    }
-}
-
-/// Which other origins may call, and what a preflight is answered. Credentials are always allowed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cors {
-    /// `allow_origins`. At least one.
-    pub allow_origins: Vec<Origin>,
-    /// `allow_methods`. Default: GET, HEAD, POST, PUT, PATCH, DELETE.
-    pub allow_methods: Vec<Method>,
-    /// `allow_headers`. Default: `authorization`, `content-type`.
-    pub allow_headers: Vec<HeaderName>,
-    /// `max_age`: how long a browser may keep the answer to a preflight. Default 10 min.
-    pub max_age: Duration,
-}
-
-/// An origin (RFC 6454): scheme, host, and the port if it is not the scheme's own. Prints as the header `Origin` has it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Origin {
-    /// Whether the scheme is `https`; `http` otherwise.
-    pub https: bool,
-    /// The host in lower case; an IPv6 address in brackets.
-    pub host: String,
-    /// The port, the scheme's own if none was written.
-    pub port: u16,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, own_port) = if self.https { ("https", 443) } else { ("http", 80) };
-        write!(f, "{scheme}://{}", self.host)?;
-        if self.port == own_port { Ok(()) } else { write!(f, ":{}", self.port) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! data itself.
 
 mod listen;
+mod origins;
 mod route;
 mod store;
 mod tokens;
@@ -17,7 +18,8 @@ use std::path::PathBuf;
 
 pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
-pub use listen::{Admin, Cookie, Cors, Development, Endpoints, Limits, Listener, Origin, SameSite, Shutdown, Tls};
+pub use listen::{Admin, Cookie, Development, Endpoints, Limits, Listener, SameSite, Shutdown, Tls};
+pub use origins::{Cors, NativeClients, Origin, Preflight};
 pub use route::{Auth, HostPattern, IdentityHeaders, PathPattern, Route};
 pub use store::{Redis, RedisPassword, RedisPrimary, RedisSentinels, Store, StoreKind};
 pub use tokens::{
@@ -46,6 +48,8 @@ pub struct Config {
     pub cookie: Cookie,
     /// `cors`: which other origins may call (Fetch standard, CORS protocol). None: no preflight is answered by us.
     pub cors: Option<Cors>,
+    /// `native_clients`: clients without a cookie jar, which carry the refresh token in bodies. None: nobody does.
+    pub native_clients: Option<NativeClients>,
     /// `development`: what is only for a machine of one's own.
     pub development: Development,
     /// `store`: where sessions are kept.

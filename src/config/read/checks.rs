@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::cors;
+use super::{cors, native};
 use crate::config::checked::{Algorithm, Config, LateRetry, StoreKind};
 use crate::config::item::{Item, Table};
 use crate::config::schema;
@@ -12,6 +12,7 @@ pub(super) fn across(top: &Table<'_>, config: &Config) {
     listeners(top, config);
     keys(top, config);
     cors::check_same_site(top, config);
+    native::check(top, config);
     token_headers(top, config);
     reachable(top, config);
     let late_retry = top.section("rotation", schema::ROTATION).get("late_retry");

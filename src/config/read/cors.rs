@@ -5,7 +5,7 @@
 //! so that a configuration that works is never refused.
 
 use super::{DAY, listen, seconds};
-use crate::config::checked::{Config, Cors, HostPattern, Origin, SameSite};
+use crate::config::checked::{Config, Cors, HostPattern, Origin, Preflight, SameSite};
 use crate::config::item::Table;
 use crate::config::{names, schema, urls};
 use http::{HeaderName, Method};
@@ -13,19 +13,29 @@ use http::{HeaderName, Method};
 pub(super) fn cors(top: &Table<'_>) -> Option<Cors> {
     let table = top.get("cors")?.table(schema::CORS)?;
     let origins = table.need("allow_origins", "a list such as `[https://app.example.com]`");
+    let preflight = preflight(&table);
+    Some(Cors {
+        allow_origins: origins?.list_of("a list such as `[https://app.example.com]`", listen::origin),
+        preflight,
+    })
+}
+
+/// What a preflight is answered, from a table with the keys of `cors`.
+pub(super) fn preflight(table: &Table<'_>) -> Preflight {
     let methods = table.get("allow_methods").map(|item| {
         item.list_of("a list such as `[GET, POST]`", |item| item.parse("a method such as `GET`", names::method))
     });
     let headers = table.get("allow_headers").map(|item| {
         item.list_of("a list such as `[authorization, content-type]`", |item| {
             item.parse("a header field such as `content-type`", |text| match text {
-                "*" => Err("means nothing when credentials are allowed; write each field".into()),
+                "*" => {
+                    Err("covers no `authorization`, and nothing where credentials are allowed; write each field".into())
+                }
                 text => names::field(text),
             })
         })
     });
-    Some(Cors {
-        allow_origins: origins?.list_of("a list such as `[https://app.example.com]`", listen::origin),
+    Preflight {
         allow_methods: methods.unwrap_or(vec![
             Method::GET,
             Method::HEAD,
@@ -37,13 +47,14 @@ pub(super) fn cors(top: &Table<'_>) -> Option<Cors> {
         allow_headers: headers
             .unwrap_or(vec![HeaderName::from_static("authorization"), HeaderName::from_static("content-type")]),
         max_age: table.get("max_age").and_then(|item| item.duration(seconds(0), DAY)).unwrap_or(seconds(600)),
-    })
+    }
 }
 
 /// Every origin that is allowed can send the cookie, as far as can be told. What clients call us comes from `endpoints.host`,
 /// else `origins`, else the hosts of routes; if none of them says, it is a warning.
 pub(super) fn check_same_site(top: &Table<'_>, config: &Config) {
-    if config.cookie.same_site == SameSite::None {
+    let has_none = config.cors.as_ref().is_none_or(|cors| cors.allow_origins.is_empty());
+    if has_none || config.cookie.same_site == SameSite::None {
         return;
     }
     let Some(items) = top.section("cors", schema::CORS).get("allow_origins").and_then(|item| item.list("")) else {

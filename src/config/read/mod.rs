@@ -5,6 +5,7 @@
 mod checks;
 mod cors;
 mod listen;
+mod native;
 mod redis_access;
 mod routes;
 mod store;
@@ -54,6 +55,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         endpoints: listen::endpoints(&top),
         cookie: listen::cookie(&top, &development),
         cors: cors::cors(&top),
+        native_clients: native::native_clients(&top),
         development,
         data_dir: store::data_dir(&top),
         // The store that no rule speaks of stands in for one that is wrong.

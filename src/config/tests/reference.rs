@@ -66,6 +66,7 @@ fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
         "limits: {",
         "endpoints: {",
         "cors:",
+        "native_clients:",
         "keys:",
         "store: { memory",
         "store:\n",

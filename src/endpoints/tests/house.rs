@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::rig::{Recorder, Rigged, Unobserved, Users};
 use crate::endpoints::{CookieShape, Endpoints, Request, SameSite};
-use crate::gate::{Endpoint, Identity, IdentityHeaders, Reason, Reply};
+use crate::gate::{Endpoint, Identity, IdentityHeaders, Reason, Reply, Sender};
 use crate::session::{LateRetry, RotationPolicy, Session, SessionId};
 use crate::store::memory::Memory;
 use crate::store::{Backend, Committed, Mirror, Sessions, Stored};
@@ -77,6 +77,7 @@ impl House {
             sessions: Arc::new(Sessions::new(backend, Arc::clone(&mirror), deadline, tail, Arc::new(Unobserved))),
             login: Arc::clone(&users) as _,
             cookie: CookieShape { name: "__Host-refresh".into(), secure: true, same_site: SameSite::Strict },
+            body_transport: false,
             events: Arc::clone(&heard) as _,
             clock: Arc::new(move || Timestamp::from_millis(ticks.load(Ordering::SeqCst))),
         };
@@ -112,9 +113,7 @@ impl House {
     pub async fn log_in_with(&self, client: &Client, media_type: &str, body: String) -> Answer {
         let mut headers = client.headers();
         headers.append(http::header::CONTENT_TYPE, media_type.parse().unwrap());
-        let (address, body) = (client.address, body.into());
-        let request = Request { headers: &headers, body, address, identity: None, bearer_refused: None };
-        Answer::of(self.endpoints.serve(Endpoint::Login, request).await)
+        self.ask(Endpoint::Login, client, &headers, body, None).await
     }
 
     pub async fn post(&self, endpoint: Endpoint, client: &Client) -> Answer {
@@ -138,9 +137,21 @@ impl House {
         headers: &HeaderMap,
         bearer: Option<&Result<Identity, Reason>>,
     ) -> Answer {
+        self.ask(endpoint, client, headers, String::new(), bearer).await
+    }
+
+    pub async fn ask(
+        &self,
+        endpoint: Endpoint,
+        client: &Client,
+        headers: &HeaderMap,
+        body: String,
+        bearer: Option<&Result<Identity, Reason>>,
+    ) -> Answer {
         let identity = bearer.and_then(|bearer| bearer.as_ref().ok());
         let bearer_refused = bearer.and_then(|bearer| bearer.as_ref().err().copied());
-        let request = Request { headers, body: "".into(), address: client.address, identity, bearer_refused };
+        let (body, address, sender) = (body.into(), client.address, client.sender);
+        let request = Request { headers, body, address, sender, identity, bearer_refused };
         Answer::of(self.endpoints.serve(endpoint, request).await)
     }
 
@@ -202,11 +213,13 @@ pub struct Client {
     pub address: IpAddr,
     pub user_agent: &'static str,
     pub cookie: Option<String>,
+    pub sender: Sender,
 }
 
 impl Client {
     pub fn at(address: &str) -> Client {
-        Client { address: address.parse().unwrap(), user_agent: "Mozilla/5.0", cookie: None }
+        let address = address.parse().unwrap();
+        Client { address, user_agent: "Mozilla/5.0", cookie: None, sender: Sender::Program }
     }
 
     /// Somebody else, with what this client holds.

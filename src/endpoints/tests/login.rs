@@ -79,7 +79,16 @@ async fn a_refused_login_says_why_and_leaves_no_session() {
     *house.users.error.lock().unwrap() = None;
 
     let form = "application/x-www-form-urlencoded";
-    house.log_in_with(&client, form, "username=demo".to_owned()).await.refused(400, "body_malformed");
+    for body in [
+        "username=demo",
+        "password=right",
+        "username=demo&password=",
+        "username=&password=right",
+        "username=demo&password=right&password=wrong",
+        "Username=demo&Password=right",
+    ] {
+        house.log_in_with(&client, form, body.to_owned()).await.refused(400, "body_malformed");
+    }
     house.log_in_with(&client, "text/plain", "username=demo".to_owned()).await.refused(415, "media_type_unsupported");
     house.log_in_with(&client, form, "x".repeat(16 * 1024 + 1)).await.refused(413, "body_too_large");
     let long = "x".repeat(2000);

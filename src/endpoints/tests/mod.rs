@@ -9,3 +9,4 @@ mod refresh;
 mod refresh_faults;
 mod removed;
 mod rig;
+mod transport;

@@ -50,8 +50,14 @@ async fn no_secret_is_in_a_debug_text_or_an_event() {
     let house = House::new();
     let (client, _) = house.logged_in("demo").await;
     let headers = client.headers();
-    let request =
-        Request { headers: &headers, body: "".into(), address: client.address, identity: None, bearer_refused: None };
+    let request = Request {
+        headers: &headers,
+        body: "".into(),
+        address: client.address,
+        sender: client.sender,
+        identity: None,
+        bearer_refused: None,
+    };
     let reply = house.endpoints.serve(Refresh, request).await;
     let shown = format!("{reply:?}");
     house.log_in(&client, "demo", "s3cret-password").await;
