@@ -233,11 +233,18 @@ fn forward(
 /// stale the rest of our knowledge is.
 fn identify(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
     let identity = verify_now(policy, token, facts)?;
-    if facts.has_ended(&identity.session) {
+    may_go_on(policy, &identity.session, facts)?;
+    Ok(identity)
+}
+
+/// Does nothing that is known of the session speak against it? Asked again and again of requests that last: a WebSocket, a
+/// stream of events, a download.
+pub fn may_go_on(policy: &Policy, session: &SessionId, facts: &impl Facts) -> Result<(), Reason> {
+    if facts.has_ended(session) {
         return Err(Reason::SessionEnded);
     }
-    match (facts.knowledge(&identity.session), policy.when_stale) {
-        (Knowledge::Fresh, _) | (Knowledge::Stale, WhenStale::Allow) => Ok(identity),
+    match (facts.knowledge(session), policy.when_stale) {
+        (Knowledge::Fresh, _) | (Knowledge::Stale, WhenStale::Allow) => Ok(()),
         (Knowledge::Stale, WhenStale::Deny) | (Knowledge::None, _) => Err(Reason::RevocationsStale),
     }
 }

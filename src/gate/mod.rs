@@ -21,7 +21,7 @@ mod reason;
 mod reply;
 mod route;
 
-pub use decide::{Decision, Denial, Facts, Grant, Knowledge, Service, decide};
+pub use decide::{Decision, Denial, Facts, Grant, Knowledge, Service, decide, may_go_on};
 pub use endpoint::Endpoint;
 pub use forwarded::{Client, client};
 pub use head::{RawHead, RequestHead, Scheme};

@@ -2,17 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::facts::Verifier;
+use super::facts::{RequestFacts, Verifier};
 use super::upstream::{Picked, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
 use crate::store::Mirror;
 use crate::telemetry::{Metrics, RouteTable, UpstreamMetrics, UpstreamTable};
+use crate::time::Timestamp;
 
 /// One configuration, compiled. A request keeps the one that it began with.
 pub struct Compiled {
@@ -63,6 +64,17 @@ pub struct Limits {
 }
 
 impl Compiled {
+    /// What is known now, as far as requests are concerned.
+    pub(super) fn facts(&self, instant: Instant) -> RequestFacts<'_> {
+        RequestFacts {
+            verifier: &self.verifier,
+            mirror: &self.mirror,
+            max_staleness: self.max_staleness,
+            now: Timestamp::now(),
+            instant,
+        }
+    }
+
     /// Who the client is.
     pub(super) fn client(&self, peer: IpAddr, tls: bool, headers: &HeaderMap) -> Client {
         client(peer, tls, headers, &self.trusted_proxies)

@@ -16,6 +16,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
 use super::head::{self, Stage};
+use super::live::until_cut;
 use super::phases::Phases;
 use super::watched::Watched;
 use crate::telemetry::Metrics;
@@ -37,14 +38,14 @@ impl HttpServerApp for Requests {
     ) -> Option<ReusedHttpStream> {
         head::reached(Stage::Open);
         if session.is_http2() {
-            return self.proxy.process_new_http(session, shutdown).await;
+            return until_cut(self.proxy.process_new_http(session, shutdown)).await;
         }
         let context = session.take_connection_user_context();
         let idle = if context.is_some() { self.keep_alive } else { Duration::ZERO };
         session.set_connection_user_context(context);
         let received_before = head::received();
         let serve = async {
-            let mut work = std::pin::pin!(self.proxy.process_new_http(session, shutdown));
+            let mut work = std::pin::pin!(until_cut(self.proxy.process_new_http(session, shutdown)));
             let done = tokio::select! {
                 biased;
                 done = &mut work => done,

@@ -7,10 +7,13 @@
 
 mod body;
 mod compiled;
+mod context;
 mod edge;
 mod facts;
+mod failure;
 mod forward;
 mod head;
+mod live;
 mod phases;
 mod respond;
 mod service;
@@ -22,5 +25,6 @@ mod wire;
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;
+pub use live::Live;
 pub use service::{Binding, Certificate, CertificateError, ConnectionLimits, load_certificate, proxy_service};
 pub use shutdown::{Flying, InFlight, Signals};

@@ -2,14 +2,13 @@
 //!
 //! What must never happen in here: a hook that decides something itself.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode, Version};
+use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -19,47 +18,32 @@ use tracing::warn;
 
 use super::body;
 use super::compiled::Compiled;
-use super::facts::RequestFacts;
+use super::context::Context;
+use super::failure::{reason_of, told};
 use super::forward::{Forwarding, RequestIds};
 use super::head::{self, Reused};
+use super::live::Live;
 use super::respond;
-use super::shutdown::{Flying, InFlight};
-use super::upstream::{Picked, prepare_for_upgrade};
+use super::shutdown::InFlight;
+use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
 use crate::endpoints::{BODY_BYTES_MAX, Request};
-use crate::gate::{Client, CorsAnswer, Decision, Denial, Grant, Reason, Reply, Scheme, Service, decide};
-use crate::time::Timestamp;
+use crate::gate::{Decision, Denial, Reason, Reply, Service, decide};
 
 /// The hooks.
 pub(super) struct Phases {
     compiled: Arc<Compiled>,
     in_flight: InFlight,
+    live: Arc<Live>,
     request_ids: RequestIds,
-}
-
-/// What is known of one request.
-pub(super) struct Context {
-    began: Instant,
-    peer: IpAddr,
-    client: Client,
-    route: Option<usize>,
-    grant: Option<Grant>,
-    picked: Option<Picked>,
-    asked_upstream: Option<Instant>,
-    request_id: Option<HeaderValue>,
-    cors: Option<CorsAnswer>,
-    body_bytes: u64,
-    /// Why it fails, if a hook knows better than Pingora's error.
-    failure: Option<Reason>,
-    _flying: Flying,
 }
 
 /// A stream that says nothing for this long is dead, whatever it carries.
 const STREAM_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Phases {
-    pub(super) fn new(compiled: Arc<Compiled>, in_flight: InFlight, process: u64) -> Phases {
-        Phases { compiled, in_flight, request_ids: RequestIds::new(process) }
+    pub(super) fn new(compiled: Arc<Compiled>, in_flight: InFlight, live: Arc<Live>, process: u64) -> Phases {
+        Phases { compiled, in_flight, live, request_ids: RequestIds::new(process) }
     }
 
     /// Reads the head and decides. A target in absolute-form is put into origin-form first: that is what is judged and
@@ -75,14 +59,7 @@ impl Phases {
             Err(reason) => return refuse(reason),
         };
         context.cors = self.compiled.policy.origins.answer(&header.headers);
-        let facts = RequestFacts {
-            verifier: &self.compiled.verifier,
-            mirror: &self.compiled.mirror,
-            max_staleness: self.compiled.max_staleness,
-            now: Timestamp::now(),
-            instant: context.began,
-        };
-        let decision = decide(&self.compiled.policy, &head, &facts);
+        let decision = decide(&self.compiled.policy, &head, &self.compiled.facts(context.began));
         if head.target.len() != header.raw_path().len() {
             let target = head.target.to_vec();
             if session.req_header_mut().set_raw_path(&target).is_err() {
@@ -139,21 +116,7 @@ impl ProxyHttp for Phases {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Context {
-            began: Instant::now(),
-            peer: nobody,
-            client: Client { address: nobody, scheme: Scheme::Http, by_trusted_proxy: false },
-            route: None,
-            grant: None,
-            picked: None,
-            asked_upstream: None,
-            request_id: None,
-            cors: None,
-            body_bytes: 0,
-            failure: None,
-            _flying: self.in_flight.begin(),
-        }
+        Context::new(Arc::clone(&self.compiled), self.in_flight.begin())
     }
 
     /// No modules: we neither compress nor decompress.
@@ -193,6 +156,7 @@ impl ProxyHttp for Phases {
                         session.set_read_timeout(Some(STREAM_IDLE));
                     }
                     context.request_id = Some(self.request_ids.id_for(&context.client, &session.req_header().headers));
+                    context.listed = grant.identity().and_then(|identity| self.live.list(identity));
                     context.grant = Some(grant);
                     return Ok(false);
                 }
@@ -286,6 +250,7 @@ impl ProxyHttp for Phases {
         context: &mut Context,
     ) -> Result<()> {
         let metrics = context.grant.as_ref().and_then(|grant| self.compiled.upstream_metrics(grant));
+        context.status = Some(response.status);
         if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
             metrics.responded(asked.elapsed());
         }
@@ -328,8 +293,8 @@ impl ProxyHttp for Phases {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let status: Option<StatusCode> = session.response_written().map(|response| response.status);
-        self.compiled.route_metrics.route(context.route).ended(status);
+        context.status = session.response_written().map(|response| response.status);
+        context.count_once();
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let route = context.route.and_then(|route| self.compiled.policy.routes.routes().get(route));
             let route = route.map_or("", |route| route.name.as_str());
@@ -353,33 +318,5 @@ impl ProxyHttp for Phases {
         _context: &Context,
     ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
         Some(Box::new(Reused))
-    }
-}
-
-/// What the log is told. Pingora quotes a head that it cannot read, and that may hold cookies.
-fn told(error: &Error) -> String {
-    match [error.etype(), error.root_etype()].contains(&&ErrorType::InvalidHTTPHeader) {
-        true => format!("{} {}", error.esource().as_str(), ErrorType::InvalidHTTPHeader.as_str()),
-        false => error.to_string(),
-    }
-}
-
-/// What a failure is called toward the client. None if there is no client any more.
-fn reason_of(error: &Error) -> Option<Reason> {
-    let timed_out = matches!(
-        error.etype(),
-        ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout
-    );
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, _) if timed_out => Some(Reason::UpstreamTimeout),
-        (ErrorSource::Upstream, _) => Some(Reason::UpstreamFailed),
-        (ErrorSource::Downstream, ErrorType::ReadTimedout) => Some(Reason::RequestTimeout),
-        (ErrorSource::Downstream, ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,
-        (ErrorSource::Downstream, ErrorType::WriteTimedout) => None,
-        (ErrorSource::Downstream, _) => Some(Reason::HeadMalformed),
-        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Reason::Internal),
     }
 }

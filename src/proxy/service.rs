@@ -20,6 +20,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::compiled::Compiled;
 use super::edge::{Connections, Requests};
+use super::live::Live;
 use super::phases::Phases;
 use super::shutdown::InFlight;
 use crate::time::Timestamp;
@@ -108,11 +109,12 @@ pub fn proxy_service(
     conf: &Arc<ServerConf>,
     compiled: &Arc<Compiled>,
     in_flight: &InFlight,
+    live: &Arc<Live>,
     bindings: &[Binding],
     limits: ConnectionLimits,
     process: u64,
 ) -> pingora::Result<Service<Connections>> {
-    let mut proxy = http_proxy(conf, Phases::new(Arc::clone(compiled), in_flight.clone(), process));
+    let mut proxy = http_proxy(conf, Phases::new(Arc::clone(compiled), in_flight.clone(), Arc::clone(live), process));
     let mut options = HttpServerOptions::default();
     options.h2c = bindings.iter().any(|binding| binding.h2c);
     options.h2_idle_timeout = Some(limits.keep_alive);

@@ -29,7 +29,9 @@ use self::state::State;
 use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket};
 use crate::config::Config;
 use crate::endpoints::Events;
-use crate::proxy::{Binding, Compiled, ConnectionLimits, Flying, InFlight, Signals, load_certificate, proxy_service};
+use crate::proxy::{
+    Binding, Compiled, ConnectionLimits, Flying, InFlight, Live, Signals, load_certificate, proxy_service,
+};
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
 
@@ -70,6 +72,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
     server.bootstrap();
     let in_flight = InFlight::default();
+    let live = Arc::new(Live::new());
     let limits = ConnectionLimits {
         open_max: config.limits.connections,
         header_timeout: config.limits.header_timeout,
@@ -84,6 +87,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
             peers: Peers::new(&state),
             used: Mutex::new(Some(used_writer)),
             compiled: Arc::clone(&compiled),
+            live: Arc::clone(&live),
             listening: bindings.iter().map(|binding| binding.address).collect(),
             readiness: Arc::clone(&readiness),
             flying: Mutex::new(Some(in_flight.begin())),
@@ -95,7 +99,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
         let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
         if !group.is_empty() {
             let conf = Arc::clone(&server.configuration);
-            let service = proxy_service(&conf, &compiled, &in_flight, &group, limits, state.process)?;
+            let service = proxy_service(&conf, &compiled, &in_flight, &live, &group, limits, state.process)?;
             server.add_service(service).add_dependency(&behind);
         }
     }
@@ -143,6 +147,7 @@ struct Behind {
     peers: Peers,
     used: Mutex<Option<UsedMarksWriter>>,
     compiled: Arc<Compiled>,
+    live: Arc<Live>,
     listening: Vec<SocketAddr>,
     readiness: Arc<Readiness>,
     /// The process does not leave before this is gone.
@@ -189,7 +194,8 @@ impl BackgroundService for Behind {
             drop(self.flying.lock().await.take());
         };
         let removed = self.compiled.endpoints.end_removed();
-        tokio::join!(follow, marks, sweep, upstreams, listening, removed, leave);
+        let live = self.live.watch(&self.compiled);
+        tokio::join!(follow, marks, sweep, upstreams, listening, removed, live, leave);
     }
 }
 

@@ -4,7 +4,7 @@
 //! immutable sorted array behind an atomic pointer; a writer copies one shard and swaps it in. Its size
 //! is the rate of logouts times the life of an access token, whatever the number of users.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -21,13 +21,15 @@ type Entry = (SessionId, u32);
 pub struct RevocationList {
     shards: Box<[ArcSwap<Box<[Entry]>>]>,
     len: AtomicUsize,
+    /// How many have ever been added.
+    added: AtomicU64,
 }
 
 impl RevocationList {
     /// An empty list.
     pub fn new() -> RevocationList {
         let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Box::default())).collect();
-        RevocationList { shards, len: AtomicUsize::new(0) }
+        RevocationList { shards, len: AtomicUsize::new(0), added: AtomicU64::new(0) }
     }
 
     /// Is `session` listed?
@@ -56,6 +58,12 @@ impl RevocationList {
             entries.into_boxed_slice()
         });
         self.len.fetch_add(added, Ordering::Relaxed);
+        self.added.fetch_add(added as u64, Ordering::Release);
+    }
+
+    /// How many sessions have ever been listed. Whoever finds this as it was has missed none.
+    pub fn added(&self) -> u64 {
+        self.added.load(Ordering::Acquire)
     }
 
     /// Drops what no living access token can name any more.

@@ -22,6 +22,7 @@ use self::scraped::Scraped;
 pub use self::upstreams::{UpstreamMetrics, UpstreamTable};
 use super::audit;
 use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+use crate::gate::Reason;
 use crate::store::{Freshness, Mirror, Observe, Operation, OperationOutcome};
 use crate::time::Timestamp;
 
@@ -52,6 +53,7 @@ pub struct Metrics {
     token_cache_entries: Scraped,
     connections: IntGauge,
     requests_refused_by_parser: IntCounter,
+    requests_cut: Counters<Reason>,
     config_last_reload_successful: IntGauge,
     config_last_reload_success: Gauge,
     certificate_not_after: GaugeVec,
@@ -84,6 +86,11 @@ impl Metrics {
             "How long requests to the store took.",
             &["operation"],
             STORE_BUCKETS_S,
+        )?;
+        let requests_cut = make.counters(
+            "requests_cut_total",
+            "Requests under way (WebSockets, streams, downloads) that were ended because they might not go on.",
+            &["reason"],
         )?;
         let build_info = make.gauges("build_info", "Always 1; the label says which build this is.", &["version"])?;
         build_info.get_metric_with_label_values(&[version])?.set(1);
@@ -138,6 +145,7 @@ impl Metrics {
             token_cache_entries: make.scraped("token_cache_entries", "Verified tokens in the cache.")?,
             connections: make.gauge("connections", "Open connections of clients.")?,
             requests_refused_by_parser: make.counter("requests_refused_by_parser_total", "Heads on HTTP/1 connections that never became a request: not HTTP, too large, cut off, or too slow.")?,
+            requests_cut: Counters::resolve(&requests_cut, &[])?,
             config_last_reload_successful: make.gauge("config_last_reload_successful", "1 if the configuration was valid when it was last read.")?,
             config_last_reload_success: make.time("config_last_reload_success_timestamp_seconds", "When the configuration in use was read, as Unix time.")?,
             certificate_not_after: make.times("tls_certificate_not_after_timestamp_seconds", "When a certificate of a listener expires, as Unix time.", &["certificate"])?,
@@ -173,6 +181,11 @@ impl Metrics {
     /// The parser refused a request, so that no other metric counts it.
     pub fn refused_by_parser(&self) {
         self.requests_refused_by_parser.inc();
+    }
+
+    /// A request under way was ended, because it might not go on.
+    pub fn cut(&self, reason: Reason) {
+        self.requests_cut.inc(reason);
     }
 
     /// The configuration has been read: `loaded` is when, if it was valid and is now in use.

@@ -21,6 +21,7 @@ mod history;
 mod identity;
 mod keys;
 mod lifecycle;
+mod live;
 mod login;
 mod metrics;
 mod native;

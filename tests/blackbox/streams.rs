@@ -165,7 +165,7 @@ async fn an_app_that_fails_is_reported_as_what_it_is() {
 }
 
 /// A WebSocket server that says everything back.
-async fn websocket_echo() -> String {
+pub async fn websocket_echo() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("a bound address"));
     tokio::spawn(async move {
@@ -210,7 +210,7 @@ async fn a_websocket_talks_both_ways_once_allowed_and_not_before() {
 }
 
 /// A server that speaks HTTP/2 without TLS and answers as gRPC does: each piece back as it comes, and trailers.
-async fn grpc_echo() -> String {
+pub async fn grpc_echo() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("a bound address"));
     tokio::spawn(async move {

@@ -1,0 +1,75 @@
+//! What is known of one request, from its first byte to its last.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, StatusCode};
+
+use super::compiled::Compiled;
+use super::live::Listed;
+use super::shutdown::Flying;
+use super::upstream::Picked;
+use crate::gate::{Client, CorsAnswer, Grant, Reason, Scheme};
+
+/// What is known of one request.
+pub(super) struct Context {
+    pub(super) began: Instant,
+    pub(super) peer: IpAddr,
+    pub(super) client: Client,
+    pub(super) route: Option<usize>,
+    pub(super) grant: Option<Grant>,
+    pub(super) picked: Option<Picked>,
+    pub(super) asked_upstream: Option<Instant>,
+    pub(super) request_id: Option<HeaderValue>,
+    pub(super) cors: Option<CorsAnswer>,
+    pub(super) body_bytes: u64,
+    /// Why it fails, if a hook knows better than Pingora's error.
+    pub(super) failure: Option<Reason>,
+    /// What the client has been answered with.
+    pub(super) status: Option<StatusCode>,
+    /// The request has been counted. One that is cut off does not come as far as the last hook.
+    counted: bool,
+    /// It ends with the session that it speaks for.
+    pub(super) listed: Option<Listed>,
+    compiled: Arc<Compiled>,
+    _flying: Flying,
+}
+
+impl Context {
+    /// A request that has just begun, of which nothing is known.
+    pub(super) fn new(compiled: Arc<Compiled>, flying: Flying) -> Context {
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Context {
+            began: Instant::now(),
+            peer: nobody,
+            client: Client { address: nobody, scheme: Scheme::Http, by_trusted_proxy: false },
+            route: None,
+            grant: None,
+            picked: None,
+            asked_upstream: None,
+            request_id: None,
+            cors: None,
+            body_bytes: 0,
+            failure: None,
+            status: None,
+            counted: false,
+            listed: None,
+            compiled,
+            _flying: flying,
+        }
+    }
+
+    /// Counts the request as ended, once.
+    pub(super) fn count_once(&mut self) {
+        if !std::mem::replace(&mut self.counted, true) {
+            self.compiled.route_metrics.route(self.route).ended(self.status);
+        }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.count_once();
+    }
+}

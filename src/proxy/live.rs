@@ -1,0 +1,216 @@
+//! Requests under way that stand on a session, so that they end with it: WebSockets, streams of events, long polls, downloads.
+//!
+//! A request is judged once, and can then last for hours. So each one that speaks for somebody is listed here, and the list
+//! is gone through whenever a session has ended, and once a second for tokens that expire. Whoever may not go on is cut
+//! off: on HTTP/1 the connection ends, on HTTP/2 the stream.
+//!
+//! What must never happen in here: a request waits for the list to be gone through, or a shard is held while a store is asked.
+
+mod watch;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::FixedState;
+use tokio::sync::oneshot;
+
+use crate::gate::{Identity, Reason};
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+/// So many that a shard of ten thousand streams is gone through in microseconds.
+const SHARDS: usize = 256;
+
+/// All requests under way that stand on a session.
+pub struct Live {
+    shards: Box<[Mutex<Shard>]>,
+    next: AtomicUsize,
+}
+
+type Shard = HashMap<usize, Standing, FixedState>;
+
+/// What one request stands on.
+struct Standing {
+    session: SessionId,
+    /// When its access token expires, or the newest one that its session is known to have got since.
+    good_until: Timestamp,
+    cut: Option<oneshot::Sender<()>>,
+}
+
+/// One listed request. It leaves the list when this is dropped.
+pub(super) struct Listed {
+    live: Arc<Live>,
+    number: usize,
+}
+
+tokio::task_local! {
+    /// What cuts off the request that this task serves. It is taken by whoever lists the request.
+    static CUT: Cell<Option<oneshot::Sender<()>>>;
+}
+
+/// Serves one request, unless it is cut off. Then all of it is dropped, and with it the connection or stream.
+pub(super) async fn until_cut<T>(serve: impl Future<Output = Option<T>>) -> Option<T> {
+    let (cut, told) = oneshot::channel();
+    let told = async {
+        if told.await.is_err() {
+            // Nobody can cut it off any more.
+            std::future::pending().await
+        }
+    };
+    let serve = async {
+        tokio::select! {
+            biased;
+            served = serve => served,
+            () = told => None,
+        }
+    };
+    CUT.scope(Cell::new(Some(cut)), serve).await
+}
+
+impl Live {
+    /// An empty list.
+    pub fn new() -> Live {
+        Live { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), next: AtomicUsize::new(0) }
+    }
+
+    /// Lists the request that this task serves.
+    pub(super) fn list(self: &Arc<Live>, identity: &Identity) -> Option<Listed> {
+        let cut = CUT.try_with(Cell::take).ok().flatten()?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let standing = Standing { session: identity.session, good_until: identity.expires_at, cut: Some(cut) };
+        self.shard(number).insert(number, standing);
+        Some(Listed { live: Arc::clone(self), number })
+    }
+
+    /// Cuts off all requests that `may_go_on` has a reason against, and tells `cut` each reason.
+    fn cut(&self, may_go_on: impl Fn(&SessionId, Timestamp) -> Result<(), Reason>, cut: impl Fn(Reason)) {
+        for shard in 0..SHARDS {
+            self.shard(shard).retain(|_, standing| match may_go_on(&standing.session, standing.good_until) {
+                Ok(()) => true,
+                Err(reason) => {
+                    if let Some(told) = standing.cut.take() {
+                        // It may have ended this very moment.
+                        let _ = told.send(());
+                        cut(reason);
+                    }
+                    false
+                }
+            });
+        }
+    }
+
+    /// The sessions that requests stand on whose tokens have expired at `now`.
+    fn expired(&self, now: Timestamp) -> Vec<SessionId> {
+        let mut sessions = Vec::new();
+        for shard in 0..SHARDS {
+            let shard = self.shard(shard);
+            sessions.extend(shard.values().filter(|it| it.good_until <= now).map(|it| it.session));
+        }
+        sessions.sort_unstable();
+        sessions.dedup();
+        sessions
+    }
+
+    /// These sessions have got access tokens that are good until then.
+    fn extend(&self, sessions: &HashMap<SessionId, Timestamp>) {
+        for shard in 0..SHARDS {
+            for standing in self.shard(shard).values_mut() {
+                if let Some(&good_until) = sessions.get(&standing.session) {
+                    standing.good_until = standing.good_until.max(good_until);
+                }
+            }
+        }
+    }
+
+    fn shard(&self, number: usize) -> MutexGuard<'_, Shard> {
+        self.shards[number % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Live {
+    fn default() -> Live {
+        Live::new()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let standing = self.live.shard(self.number).remove(&self.number);
+        drop(standing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::token::AccessClaims;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    fn identity(number: u8, expires_at: Timestamp) -> Identity {
+        let claims = serde_json::json!({
+            "iss": "a", "aud": "a", "sub": "alice", "sid": SessionId::new("alice", [number; 15]), "gen": 0, "jti": "a",
+            "iat": 0, "exp": expires_at.as_secs(), "session_exp": expires_at.as_secs(), "roles": [],
+        });
+        let claims: AccessClaims = serde_json::from_value(claims).expect("claims");
+        Identity::from_claims(claims).expect("an identity")
+    }
+
+    /// A request that is listed and then goes on for ever. It answers whether it was cut off.
+    async fn request(live: &Arc<Live>, identity: &Identity, listed: oneshot::Sender<()>) -> bool {
+        let serve = async {
+            let _listed = live.list(identity).expect("nobody else has listed it");
+            let _ = listed.send(());
+            std::future::pending::<Option<()>>().await
+        };
+        until_cut(serve).await.is_none()
+    }
+
+    #[tokio::test]
+    async fn only_those_are_cut_off_that_may_not_go_on() {
+        let live = Arc::new(Live::new());
+        let [alice, boss] = [1, 2].map(|number| identity(number, NOW));
+        let mut requests = Vec::new();
+        for who in [&alice, &boss, &alice] {
+            let (listed, done) = oneshot::channel();
+            let (live, who) = (Arc::clone(&live), identity(who.session.as_bytes()[1], NOW));
+            requests.push(tokio::spawn(async move { request(&live, &who, listed).await }));
+            done.await.expect("it is listed");
+        }
+        let told = RefCell::new(0);
+        let judge = |session: &SessionId, _| match *session == alice.session {
+            true => Err(Reason::SessionEnded),
+            false => Ok(()),
+        };
+        for _ in 0..2 {
+            live.cut(judge, |_| *told.borrow_mut() += 1);
+        }
+        let [first, second, third] = <[_; 3]>::try_from(requests).expect("three of them");
+        assert!(first.await.expect("it ends") && third.await.expect("it ends"));
+        assert!(!second.is_finished());
+        assert_eq!(told.into_inner(), 2, "each is told once");
+        assert_eq!(live.expired(NOW), [boss.session]);
+        second.abort();
+        assert!(second.await.is_err());
+        assert_eq!(live.expired(NOW), [], "who leaves is not listed any more");
+    }
+
+    #[tokio::test]
+    async fn a_newer_token_is_never_replaced_by_an_older_one() {
+        let live = Arc::new(Live::new());
+        let alice = identity(1, NOW);
+        let listed = until_cut(async { live.list(&alice) }).await.expect("nobody else has listed it");
+        let later = NOW.plus(Duration::from_secs(60));
+        for until in [later, NOW] {
+            live.extend(&HashMap::from([(alice.session, until)]));
+        }
+        assert_eq!((live.expired(NOW), live.expired(later)), (vec![], vec![alice.session]));
+        drop(listed);
+        assert_eq!(live.expired(later), []);
+    }
+}
