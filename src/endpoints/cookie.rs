@@ -7,12 +7,11 @@
 use std::time::Duration;
 
 use cookie::Cookie;
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 pub use cookie::SameSite;
 
-use crate::gate::Reason;
+use crate::gate::{self, Reason};
 
 /// How the refresh cookie is set. It is always `HttpOnly`, has `Path=/` and no `Domain`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,16 +30,7 @@ impl CookieShape {
     /// Refused: [`Reason::TokenMissing`] if there is none, [`Reason::CredentialsAmbiguous`] if there are two different
     /// ones, [`Reason::TokenMalformed`] if it is not text.
     pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, Reason> {
-        let lines = headers.get_all(COOKIE).into_iter();
-        let mut values = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).filter_map(|pair| {
-            let pair = pair.trim_ascii_start();
-            pair.strip_prefix(self.name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::trim_ascii_end)
-        });
-        let value = values.next().ok_or(Reason::TokenMissing)?;
-        if values.any(|other| other != value) {
-            return Err(Reason::CredentialsAmbiguous);
-        }
-        std::str::from_utf8(value).map_err(|_| Reason::TokenMalformed)
+        gate::cookie(headers, &self.name)?.ok_or(Reason::TokenMissing)
     }
 
     /// Is it there at all, readable or not?
@@ -74,6 +64,8 @@ impl CookieShape {
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     const SHAPE: fn() -> CookieShape =

@@ -40,12 +40,12 @@ impl Endpoints {
         for _ in 0..IDS {
             let now = self.now();
             let session = self.begin(&principal, now)?;
-            let reply = self.tokens(&session, &principal, transport, now)?;
+            let issued = self.issue(&session, &principal, now)?;
             match self.sessions.commit(None, &session).await? {
                 Committed::Yes => {
                     let (subject, session) = (&*session.subject, session.id);
                     self.events.audit(Audit::LoggedIn { subject, session, address, transport });
-                    return Ok((LoginOutcome::Succeeded, reply));
+                    return Ok((LoginOutcome::Succeeded, self.token_response(&issued, transport)));
                 }
                 Committed::Conflict => continue,
             }

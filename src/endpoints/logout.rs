@@ -43,7 +43,10 @@ impl Endpoints {
     pub(super) fn logged_out(&self, transport: Transport) -> Reply {
         let reply = Reply::empty(StatusCode::NO_CONTENT);
         match transport {
-            Transport::Cookie => reply.with(SET_COOKIE, self.cookie.clear()),
+            Transport::Cookie => {
+                let cookies = [Some(&self.cookie), self.access_cookie.as_ref()].into_iter().flatten();
+                cookies.fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie.clear()))
+            }
             Transport::Body => reply,
         }
     }

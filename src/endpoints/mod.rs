@@ -37,6 +37,7 @@ use http::HeaderMap;
 pub use self::body::BODY_BYTES_MAX;
 pub use self::cookie::{CookieShape, SameSite};
 pub use self::events::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+pub use self::refresh::Renewed;
 pub use self::transport::Transport;
 use crate::gate::{Endpoint, Identity, Reason, Reply, Sender};
 use crate::login::Authenticator;
@@ -68,6 +69,8 @@ pub struct Endpoints {
     pub login: Arc<dyn Authenticator>,
     /// The refresh cookie.
     pub cookie: CookieShape,
+    /// The cookie with the access token; none if no route takes one.
+    pub access_cookie: Option<CookieShape>,
     /// Native clients may carry the refresh token in bodies.
     pub body_transport: bool,
     /// Who counts, and who keeps the audit log.

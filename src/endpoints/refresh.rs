@@ -5,12 +5,12 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue};
 
 use super::end::Witness;
 use super::refused::Refused;
-use super::tokens::key_unknown;
+use super::tokens::{Issued, key_unknown};
 use super::transport::Presented;
 use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request, Transport};
 use crate::gate::{Reason, Reply};
@@ -20,11 +20,44 @@ use crate::store::{Committed, Stored};
 use crate::time::Timestamp;
 use crate::token::RefreshToken;
 
+/// What a worn out access token was renewed to. It has no `Debug`: all of it is secret.
+pub struct Renewed {
+    /// The new access token.
+    pub access_token: String,
+    /// `Set-Cookie` fields for the answer, whatever that will be.
+    pub cookies: Vec<HeaderValue>,
+}
+
 impl Endpoints {
     pub(super) async fn refresh(&self, request: &Request<'_>) -> Result<(RefreshOutcome, Reply), Refused> {
         let Presented { transport, token } = self.presented(request)?;
         let presented = token.map_err(Refused::grant)?;
         let client = Client { address: request.address, user_agent: user_agent(request.headers), transport };
+        let (outcome, issued) = self.trade(&presented, &client).await?;
+        Ok((outcome, self.token_response(&issued, transport)))
+    }
+
+    /// Trades the refresh token in the cookie of a request for a page, whose access token has worn out.
+    /// Whoever calls has checked where the request comes from.
+    pub async fn renew(&self, headers: &HeaderMap, address: IpAddr) -> Result<Renewed, Reason> {
+        let client = Client { address, user_agent: user_agent(headers), transport: Transport::Cookie };
+        let traded = match self.in_cookie(headers) {
+            Ok(presented) => self.trade(&presented, &client).await,
+            Err(reason) => Err(Refused::grant(reason)),
+        };
+        let (outcome, renewed) = match traded {
+            Ok((outcome, issued)) => {
+                let cookies = self.cookies(&issued);
+                (outcome, Ok(Renewed { cookies, access_token: issued.into_access_token() }))
+            }
+            Err(refused) => (RefreshOutcome::Refused(refused.reason), Err(refused.reason)),
+        };
+        self.events.refresh(outcome);
+        renewed
+    }
+
+    async fn trade(&self, presented: &RefreshToken, client: &Client<'_>) -> Result<(RefreshOutcome, Issued), Refused> {
+        let transport = client.transport;
         let mut principal = None;
 
         for _ in 0..ATTEMPTS {
@@ -34,7 +67,7 @@ impl Endpoints {
                 return Err(Refused::grant(Reason::SessionUnknown));
             };
             let session = &stored.session;
-            let (outcome, write) = match self.judge(session, &presented, &client, now)? {
+            let (outcome, write) = match self.judge(session, presented, client, now)? {
                 Outcome::Kept { write } => (RefreshOutcome::Kept, write),
                 Outcome::Rotated { write } => (RefreshOutcome::Rotated, Some(write)),
                 Outcome::Retried { write, late: false } => (RefreshOutcome::Retried, write),
@@ -54,9 +87,9 @@ impl Endpoints {
 
             let principal = match &mut principal {
                 Some(principal) => principal,
-                unknown => unknown.insert(self.who_today(session, &client).await?),
+                unknown => unknown.insert(self.who_today(session, client).await?),
             };
-            let reply = self.tokens(write.as_ref().unwrap_or(session), principal, transport, now)?;
+            let issued = self.issue(write.as_ref().unwrap_or(session), principal, now)?;
             if self.write(&stored, write.as_ref()).await? == Committed::Conflict {
                 continue;
             }
@@ -64,7 +97,7 @@ impl Endpoints {
                 let (subject, address) = (&*session.subject, client.address);
                 self.events.audit(Audit::RefreshedLate { subject, session: session.id, address, transport });
             }
-            return Ok((outcome, reply));
+            return Ok((outcome, issued));
         }
         Err(Refused::request(Reason::Overloaded))
     }

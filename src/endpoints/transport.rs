@@ -7,6 +7,7 @@
 //! What must never happen in here: a choice between two tokens; a cookie for somebody who asked for the body, or a refresh
 //! token in a body that a page can read which is not listed.
 
+use http::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::refused::Refused;
@@ -80,6 +81,11 @@ impl Endpoints {
                 Err(Reason::TransportRefused)
             }
         }
+    }
+
+    /// The refresh token in the cookie, whatever else there is.
+    pub(super) fn in_cookie(&self, headers: &HeaderMap) -> Result<RefreshToken, Reason> {
+        self.cookie.read(headers).and_then(|text| self.verified(text))
     }
 
     fn verified(&self, text: &str) -> Result<RefreshToken, Reason> {

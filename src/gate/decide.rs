@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Reason;
+use super::cookies::{cookie, is_navigation, may_speak_by_cookie};
 use super::credentials::bearer;
 use super::endpoint::Endpoint;
 use super::head::RequestHead;
@@ -43,6 +44,17 @@ pub trait Facts {
     fn has_ended(&self, session: &SessionId) -> bool;
     /// How well are endings known where this session lives?
     fn knowledge(&self, session: &SessionId) -> Knowledge;
+    /// The answer to [`Question::Renew`], once it has been asked: a new access token, or why there is none.
+    fn renewal(&self) -> Option<Result<&str, Reason>> {
+        None
+    }
+}
+
+/// What has to be found out before a request can be decided on. It is asked once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// What does the refresh token in the request's cookie yield?
+    Renew,
 }
 
 /// What becomes of a request.
@@ -56,6 +68,8 @@ pub enum Decision {
     Preflight,
     /// It is refused.
     Refuse(Denial),
+    /// That depends.
+    Ask(Question),
 }
 
 /// The right to reach an upstream. Only [`decide`] makes one.
@@ -110,12 +124,23 @@ pub struct Denial {
     pub route: Option<usize>,
     /// The methods that would be allowed.
     pub allow: Option<HeaderValue>,
+    /// What somebody who looks at the answer gets in its place.
+    pub instead: Option<Instead>,
+}
+
+/// What a navigation gets in place of a bare 401.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Instead {
+    /// The way to the login page.
+    Login(HeaderValue),
+    /// A page that says that what was sent went nowhere, and how to send it again.
+    NotSent,
 }
 
 impl Denial {
     /// A refusal before any rule matched.
     pub fn new(reason: Reason) -> Denial {
-        Denial { reason, route: None, allow: None }
+        Denial { reason, route: None, allow: None, instead: None }
     }
 
     /// The answer.
@@ -141,6 +166,7 @@ pub fn decide(policy: &Policy, head: &RequestHead<'_>, facts: &impl Facts) -> De
             reason: Reason::MethodNotAllowed,
             route: rules.first().copied(),
             allow: Some(allowed_methods(policy, rules)),
+            instead: None,
         }),
         Target::Rule(Match::Route(index)) => {
             let route = &policy.routes.routes()[index];
@@ -148,6 +174,7 @@ pub fn decide(policy: &Policy, head: &RequestHead<'_>, facts: &impl Facts) -> De
                 reason,
                 route: Some(index),
                 allow: None,
+                instead: instead(policy, route, head, reason),
             })
         }
         Target::Endpoint(endpoint) => serve(policy, endpoint, head, facts),
@@ -202,31 +229,96 @@ fn forward(
     let grant = |identity, token_header, drop_authorization| {
         Decision::Forward(Grant { route: index, upstream: route.upstream, identity, token_header, drop_authorization })
     };
+    let is_ours = |name: &HeaderName| {
+        head.headers.get_all(name).iter().any(|field| {
+            let text = field.to_str().unwrap_or_default();
+            text.split([' ', ',', '\t']).any(|part| facts.is_ours(part))
+        })
+    };
     if route.auth == Auth::Public {
         // The app's own business, unless the client sent our token along: the app has no right to that.
-        let is_ours = |name: &HeaderName| {
-            head.headers.get_all(name).iter().any(|field| {
-                let text = field.to_str().unwrap_or_default();
-                text.split([' ', ',', '\t']).any(|part| facts.is_ours(part))
-            })
-        };
         let token_header =
             (route.token_header != AUTHORIZATION && is_ours(&route.token_header)).then(|| route.token_header.clone());
         return Ok(grant(None, token_header, is_ours(&AUTHORIZATION)));
     }
 
-    let token = bearer(head.headers, &route.token_header)?;
-    let identity = match token {
-        None if route.auth == Auth::Required => return Err(Reason::TokenMissing),
-        None => None,
-        Some(token) => Some(identify(policy, token, facts)?),
+    let identity = match who(policy, route, head, facts)? {
+        Ok(identity) => identity,
+        Err(question) => return Ok(Decision::Ask(question)),
     };
-    if let Some(identity) = &identity {
-        check_rights(route, identity)?;
+    match &identity {
+        Some(identity) => check_rights(route, identity)?,
+        None if route.auth == Auth::Required => return Err(Reason::TokenMissing),
+        None => {}
+    }
+    if !route.credentials.header {
+        // What the app reads in there is its own, unless a client sends our token all the same.
+        return Ok(grant(identity, None, is_ours(&AUTHORIZATION)));
     }
     let own_header = route.token_header != AUTHORIZATION;
     let keeps = own_header || route.keep_authorization;
     Ok(grant(identity, own_header.then(|| route.token_header.clone()), !keeps))
+}
+
+/// Who asks, by the credentials that the route takes; none if there are none.
+fn who(
+    policy: &Policy,
+    route: &Route,
+    head: &RequestHead<'_>,
+    facts: &impl Facts,
+) -> Result<Result<Option<Arc<Identity>>, Question>, Reason> {
+    let from_header = match route.credentials.header {
+        true => bearer(head.headers, &route.token_header)?,
+        false => None,
+    };
+    let from_header = from_header.map(|token| identify(policy, token, facts)).transpose()?;
+    let Some(cookies) = policy.cookies.as_ref().filter(|_| route.credentials.cookie) else {
+        return Ok(Ok(from_header));
+    };
+    let from_cookie = cookie(head.headers, &cookies.access)?;
+    if let Some(identity) = from_header {
+        let other = from_cookie.and_then(|token| verify_now(policy, token, facts).ok());
+        return match other {
+            Some(other) if (&other.subject, other.session) != (&identity.subject, identity.session) => {
+                Err(Reason::CredentialsAmbiguous)
+            }
+            _ => Ok(Ok(Some(identity))),
+        };
+    }
+
+    let renewal = facts.renewal();
+    let token = match renewal {
+        Some(Ok(renewed)) => Some(renewed),
+        // It cannot be told. Whoever is sent to the login page for that has lost a session that is well.
+        Some(Err(reason)) if reason.status() == StatusCode::SERVICE_UNAVAILABLE => return Err(reason),
+        Some(Err(_)) | None => from_cookie,
+    };
+    let can_be_renewed = || renewal.is_none() && matches!(cookie(head.headers, &cookies.refresh), Ok(Some(_)));
+    if (token.is_some() || can_be_renewed()) && !may_speak_by_cookie(&policy.origins, head) {
+        return Err(Reason::CrossSite);
+    }
+    let identified = token.map(|token| identify(policy, token, facts)).transpose();
+    let is_worn_out = match &identified {
+        Ok(None) => true,
+        Err(Reason::TokenExpired | Reason::TokenInvalid | Reason::TokenMalformed) => true,
+        Ok(Some(_)) | Err(_) => false,
+    };
+    match identified {
+        _ if is_worn_out && can_be_renewed() => Ok(Err(Question::Renew)),
+        identified => identified.map(Ok),
+    }
+}
+
+/// What somebody gets who looks at the answer, if a login would help.
+fn instead(policy: &Policy, route: &Route, head: &RequestHead<'_>, reason: Reason) -> Option<Instead> {
+    let page = policy.cookies.as_ref().filter(|_| route.credentials.cookie)?.login_page.as_ref()?;
+    if reason.status() != StatusCode::UNAUTHORIZED || !is_navigation(head.headers) {
+        return None;
+    }
+    match *head.method == Method::GET || *head.method == Method::HEAD {
+        true => Some(Instead::Login(page.location(head.target))),
+        false => Some(Instead::NotSent),
+    }
 }
 
 /// Whose token is this, and is it good now? The order matters: a session that is known to have ended stays ended however
@@ -274,7 +366,7 @@ fn check_rights(route: &Route, identity: &Identity) -> Result<(), Reason> {
 fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &impl Facts) -> Result<Decision, Denial> {
     if !endpoint.allows(head.method) {
         let allow = Some(endpoint.allow());
-        return Err(Denial { reason: Reason::MethodNotAllowed, route: None, allow });
+        return Err(Denial { allow, ..Denial::new(Reason::MethodNotAllowed) });
     }
     let sender = policy.origins.sender(head);
     if endpoint.changes_state() && sender == Sender::OtherSite {

@@ -6,6 +6,7 @@
 //!
 //! What must never happen in here: a second way to a [`Grant`]; a reading of a request that a backend does not share.
 
+mod cookies;
 mod credentials;
 mod decide;
 mod endpoint;
@@ -21,7 +22,8 @@ mod reason;
 mod reply;
 mod route;
 
-pub use decide::{Decision, Denial, Facts, Grant, Knowledge, Service, decide, may_go_on};
+pub use cookies::{CookieCredentials, LoginPage, cookie, is_navigation};
+pub use decide::{Decision, Denial, Facts, Grant, Instead, Knowledge, Question, Service, decide, may_go_on};
 pub use endpoint::Endpoint;
 pub use forwarded::{Client, client};
 pub use head::{RawHead, RequestHead, Scheme};
@@ -32,4 +34,4 @@ pub use path::{Ambiguous, Path, Reading};
 pub use policy::{EndpointTable, Policy, WhenStale};
 pub use reason::Reason;
 pub use reply::Reply;
-pub use route::{Auth, DuplicateRoute, HostPattern, Match, PathPattern, Route, RouteTable};
+pub use route::{Auth, Credentials, DuplicateRoute, HostPattern, Match, PathPattern, Route, RouteTable};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use super::cookies::CookieCredentials;
 use super::endpoint::Endpoint;
 use super::identity_headers::{IdentityHeaderNames, IdentityHeaderSpellings};
 use super::origin::Origins;
@@ -56,6 +57,8 @@ pub struct Policy {
     pub endpoints: EndpointTable,
     /// Other sites.
     pub origins: Origins,
+    /// The cookies that routes read; none if no route does.
+    pub cookies: Option<CookieCredentials>,
     /// Under which names the upstream is told about the identity.
     pub identity_headers: IdentityHeaderNames,
     /// How clients may spell those names.

@@ -19,6 +19,15 @@ pub enum Auth {
     Required,
 }
 
+/// Where a route takes access tokens from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// From a header (RFC 6750 section 2.1).
+    pub header: bool,
+    /// From a cookie.
+    pub cookie: bool,
+}
+
 /// Which hosts a route is for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum HostPattern {
@@ -61,6 +70,8 @@ pub struct Route {
     pub roles_all: Vec<String>,
     /// All of these scopes are needed.
     pub scopes: Vec<String>,
+    /// Where access tokens are taken from.
+    pub credentials: Credentials,
     /// The header that carries our token: `Authorization`, or another one so that the app can have that for itself.
     pub token_header: HeaderName,
     /// The app gets `Authorization` as the client sent it.

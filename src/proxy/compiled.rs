@@ -23,6 +23,8 @@ pub struct Compiled {
     pub routes: Vec<RouteExtras>,
     /// Our own endpoints.
     pub endpoints: Endpoints,
+    /// The names of our cookies: apps neither see nor set them.
+    pub own_cookies: Vec<Box<str>>,
     /// Verified tokens.
     pub verifier: Verifier,
     /// Revocations.
@@ -72,6 +74,7 @@ impl Compiled {
             max_staleness: self.max_staleness,
             now: Timestamp::now(),
             instant,
+            renewal: None,
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) body_bytes: u64,
     /// Why it fails, if a hook knows better than Pingora's error.
     pub(super) failure: Option<Reason>,
+    /// Cookies for the answer, whatever that will be: the session was refreshed within this request.
+    pub(super) new_cookies: Vec<HeaderValue>,
     /// What the client has been answered with.
     pub(super) status: Option<StatusCode>,
     /// The request has been counted. One that is cut off does not come as far as the last hook.
@@ -52,6 +54,7 @@ impl Context {
             cors: None,
             body_bytes: 0,
             failure: None,
+            new_cookies: Vec::new(),
             status: None,
             counted: false,
             listed: None,

@@ -58,6 +58,8 @@ pub(super) struct RequestFacts<'a> {
     pub(super) max_staleness: Duration,
     pub(super) now: Timestamp,
     pub(super) instant: Instant,
+    /// What the refresh token in its cookie yielded, once that was asked.
+    pub(super) renewal: Option<Result<&'a str, Reason>>,
 }
 
 impl Facts for RequestFacts<'_> {
@@ -83,5 +85,9 @@ impl Facts for RequestFacts<'_> {
             Freshness::Age(_) => Knowledge::Stale,
             Freshness::Unknown => Knowledge::None,
         }
+    }
+
+    fn renewal(&self) -> Option<Result<&str, Reason>> {
+        self.renewal
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Forwarding<'a> {
     pub(super) client: &'a Client,
     /// The peer of the connection: the last proxy, or the client.
     pub(super) peer: std::net::IpAddr,
-    pub(super) cookie_name: &'a str,
+    /// The names of our cookies.
+    pub(super) own_cookies: &'a [Box<str>],
     pub(super) request_id: &'a HeaderValue,
     /// The server's own authority, if the upstream is not to see the client's `Host`.
     pub(super) host: Option<&'a str>,
@@ -89,12 +90,14 @@ impl Forwarding<'_> {
     fn pass_cookies(&self, request: &mut RequestHeader, received_version: Version) -> pingora::Result<()> {
         let mut fields = request.headers.get_all(COOKIE).iter();
         let (Some(first), second) = (fields.next(), fields.next()) else { return Ok(()) };
-        let is_ours = |field: &HeaderValue| holds_ignoring_case(field.as_bytes(), self.cookie_name.as_bytes());
+        let is_ours = |field: &HeaderValue| {
+            self.own_cookies.iter().any(|name| holds_ignoring_case(field.as_bytes(), name.as_bytes()))
+        };
         let crumbs = second.is_some() && received_version == Version::HTTP_2;
         if !crumbs && !is_ours(first) && !second.is_some_and(is_ours) && fields.next().is_none() {
             return Ok(());
         }
-        let kept = without_cookie(&request.headers, self.cookie_name);
+        let kept = without_cookies(&request.headers, self.own_cookies);
         request.remove_header(&COOKIE);
         if !kept.is_empty() {
             request.insert_header(COOKIE, HeaderValue::from_bytes(&kept).map_err(internal)?)?;
@@ -183,14 +186,14 @@ fn join<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>, separator: &str) 
 }
 
 /// All cookies but ours, whatever the case of its name.
-fn without_cookie(headers: &HeaderMap, cookie_name: &str) -> Vec<u8> {
+fn without_cookies(headers: &HeaderMap, own_cookies: &[Box<str>]) -> Vec<u8> {
     let fields = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
     let kept: Vec<&[u8]> = fields
         .map(<[u8]>::trim_ascii)
         .filter(|pair| !pair.is_empty())
         .filter(|pair| {
             let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-            !name.trim_ascii().eq_ignore_ascii_case(cookie_name.as_bytes())
+            !own_cookies.iter().any(|own| name.trim_ascii().eq_ignore_ascii_case(own.as_bytes()))
         })
         .collect();
     kept.join(&b"; "[..])
@@ -273,7 +276,11 @@ mod tests {
             fields.iter().for_each(|field| {
                 headers.append(COOKIE, HeaderValue::from_static(field));
             });
-            assert_eq!(String::from_utf8(without_cookie(&headers, "__Host-refresh")).unwrap(), kept, "{fields:?}");
+            assert_eq!(
+                String::from_utf8(without_cookies(&headers, &["__Host-refresh".into()])).unwrap(),
+                kept,
+                "{fields:?}"
+            );
         }
     }
 }

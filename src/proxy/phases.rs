@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -19,6 +19,7 @@ use tracing::warn;
 use super::body;
 use super::compiled::Compiled;
 use super::context::Context;
+use super::facts::RequestFacts;
 use super::failure::{reason_of, told};
 use super::forward::{Forwarding, RequestIds};
 use super::head::{self, Reused};
@@ -27,8 +28,8 @@ use super::respond;
 use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
-use crate::endpoints::{BODY_BYTES_MAX, Request};
-use crate::gate::{Decision, Denial, Reason, Reply, Service, decide};
+use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
+use crate::gate::{Decision, Denial, Question, Reason, Reply, Service, decide};
 
 /// The hooks.
 pub(super) struct Phases {
@@ -46,9 +47,26 @@ impl Phases {
         Phases { compiled, in_flight, live, request_ids: RequestIds::new(process) }
     }
 
+    /// Decides, and answers the question that the decision may have.
+    async fn judge(&self, session: &mut Session, context: &mut Context) -> Decision {
+        match self.decide(session, context, None) {
+            Decision::Ask(Question::Renew) => {
+                let headers = &session.req_header().headers;
+                match self.compiled.endpoints.renew(headers, context.client.address).await {
+                    Ok(Renewed { access_token, cookies }) => {
+                        context.new_cookies = cookies;
+                        self.decide(session, context, Some(Ok(&access_token)))
+                    }
+                    Err(reason) => self.decide(session, context, Some(Err(reason))),
+                }
+            }
+            decision => decision,
+        }
+    }
+
     /// Reads the head and decides. A target in absolute-form is put into origin-form first: that is what is judged and
     /// what is forwarded.
-    fn decide(&self, session: &mut Session, context: &mut Context) -> Decision {
+    fn decide(&self, session: &mut Session, context: &mut Context, renewal: Option<Result<&str, Reason>>) -> Decision {
         let refuse = |reason| Decision::Refuse(Denial::new(reason));
         if let Err(reason) = check_wire(session, self.compiled.limits.header_bytes_max) {
             return refuse(reason);
@@ -59,7 +77,8 @@ impl Phases {
             Err(reason) => return refuse(reason),
         };
         context.cors = self.compiled.policy.origins.answer(&header.headers);
-        let decision = decide(&self.compiled.policy, &head, &self.compiled.facts(context.began));
+        let facts = RequestFacts { renewal, ..self.compiled.facts(context.began) };
+        let decision = decide(&self.compiled.policy, &head, &facts);
         if head.target.len() != header.raw_path().len() {
             let target = head.target.to_vec();
             if session.req_header_mut().set_raw_path(&target).is_err() {
@@ -92,6 +111,7 @@ impl Phases {
             Decision::Forward(_) => counters.allowed(),
             Decision::Serve(_) | Decision::Preflight => counters.served(),
             Decision::Refuse(denial) => counters.refused(denial.reason),
+            Decision::Ask(_) => counters.refused(Reason::Internal),
         }
         self.compiled.metrics.decided(context.began.elapsed());
     }
@@ -139,11 +159,11 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let decision = self.decide(session, context);
+        let decision = self.judge(session, context).await;
         context.route = match &decision {
             Decision::Forward(grant) => Some(grant.route()),
             Decision::Refuse(denial) => denial.route,
-            Decision::Serve(_) | Decision::Preflight => None,
+            Decision::Serve(_) | Decision::Preflight | Decision::Ask(_) => None,
         };
         self.count(context, &decision);
         let reply = match decision {
@@ -165,7 +185,10 @@ impl ProxyHttp for Phases {
             Decision::Serve(service) => self.serve(session, context, service).await,
             Decision::Preflight => self.compiled.policy.origins.preflight(&session.req_header().headers),
             Decision::Refuse(denial) => denial.reply(),
+            // A question is asked once.
+            Decision::Ask(_) => Reply::refusal(Reason::Internal),
         };
+        let reply = context.new_cookies.drain(..).fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie));
         if matches!(reply.reason, Some(Reason::HeadMalformed | Reason::HeadTooLarge | Reason::RequestTimeout)) {
             // Where the next request would begin is not certain.
             session.set_keepalive(None);
@@ -211,7 +234,7 @@ impl ProxyHttp for Phases {
             grant,
             client: &context.client,
             peer: context.peer,
-            cookie_name: &self.compiled.endpoints.cookie.name,
+            own_cookies: &self.compiled.own_cookies,
             request_id,
             host: (!preserves_host).then(|| picked.authority()),
         };
@@ -259,8 +282,12 @@ impl ProxyHttp for Phases {
             session.set_read_timeout(Some(STREAM_IDLE));
         }
         respond::end_connection_if_leaving(session);
-        let (cookie_name, origins) = (&self.compiled.endpoints.cookie.name, &self.compiled.policy.origins);
-        respond::clean(response, cookie_name, origins, context.cors.as_ref())
+        let (own_cookies, origins) = (&self.compiled.own_cookies, &self.compiled.policy.origins);
+        respond::clean(response, own_cookies, origins, context.cors.as_ref())?;
+        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
+        }
+        Ok(())
     }
 
     fn fail_to_connect(

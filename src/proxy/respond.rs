@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
@@ -59,18 +59,14 @@ fn title_case(name: &HeaderName) -> String {
 /// announces no body where there can be none (RFC 9110 section 8.6).
 pub(super) fn clean(
     response: &mut ResponseHeader,
-    cookie_name: &str,
+    own_cookies: &[Box<str>],
     origins: &Origins,
     cors: Option<&CorsAnswer>,
 ) -> pingora::Result<()> {
-    if sets_cookie(&response.headers, cookie_name) {
-        let kept: Vec<HeaderValue> = response
-            .headers
-            .get_all(SET_COOKIE)
-            .iter()
-            .filter(|field| !names_cookie(field, cookie_name))
-            .cloned()
-            .collect();
+    let is_ours = |field: &&HeaderValue| own_cookies.iter().any(|name| names_cookie(field, name));
+    if response.headers.get_all(SET_COOKIE).iter().any(|field| is_ours(&field)) {
+        let kept: Vec<HeaderValue> =
+            response.headers.get_all(SET_COOKIE).iter().filter(|field| !is_ours(field)).cloned().collect();
         response.remove_header(&SET_COOKIE);
         for field in kept {
             response.append_header(SET_COOKIE, field)?;
@@ -95,8 +91,15 @@ pub(super) fn clean(
     Ok(())
 }
 
-fn sets_cookie(headers: &HeaderMap, cookie_name: &str) -> bool {
-    headers.get_all(SET_COOKIE).iter().any(|field| names_cookie(field, cookie_name))
+/// Sets cookies of ours with an upstream's answer. Nobody may keep that answer: it holds tokens.
+pub(super) fn add_cookies(response: &mut ResponseHeader, cookies: Vec<HeaderValue>) -> pingora::Result<()> {
+    if !cookies.is_empty() {
+        response.insert_header(CACHE_CONTROL, "no-store")?;
+    }
+    for cookie in cookies {
+        response.append_header(SET_COOKIE, cookie)?;
+    }
+    Ok(())
 }
 
 /// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
@@ -136,7 +139,7 @@ mod tests {
         for field in ["a=1", "__Host-refresh=stolen", "b=2"] {
             response.append_header(SET_COOKIE, field).unwrap();
         }
-        clean(&mut response, "__Host-refresh", &Origins::default(), None).unwrap();
+        clean(&mut response, &["__Host-refresh".into()], &Origins::default(), None).unwrap();
         let left: Vec<_> = response.headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(left, ["a=1", "b=2"]);
     }

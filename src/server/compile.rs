@@ -10,8 +10,8 @@ use super::state::State;
 use crate::config::{self, Config};
 use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
-    Auth, Cors, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames, IdentityHeaderSpellings, Origins,
-    PathPattern, Policy, Route, RouteTable, WhenStale,
+    Auth, CookieCredentials, Cors, Credentials, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames,
+    IdentityHeaderSpellings, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::{self, LoginLimits};
 use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
@@ -46,10 +46,12 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             sessions: Arc::clone(&state.sessions),
             login: login::users_file(&config.users.file, login_limits(&config.login))?,
             cookie: cookie(&config.cookie),
+            access_cookie: takes_cookies(config).then(|| access_cookie(&config.cookie)),
             body_transport: config.native_clients.is_some(),
             events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
         },
+        own_cookies: own_cookies(config),
         verifier: Verifier::new(Arc::clone(&state.keys), access, VERIFIED_TOKENS, used),
         mirror: Arc::clone(&state.mirror),
         max_staleness: config.revocation.max_staleness,
@@ -97,6 +99,11 @@ pub fn policy(config: &Config) -> Result<Policy, StartError> {
             cors: config.cors.as_ref().map(pages).transpose()?,
             web_views: config.native_clients.as_ref().map(web_views).transpose()?.flatten(),
         },
+        cookies: takes_cookies(config).then(|| CookieCredentials {
+            access: config.cookie.access_name.as_str().into(),
+            refresh: config.cookie.name.as_str().into(),
+            login_page: None,
+        }),
         identity_spellings: IdentityHeaderSpellings::new(&identity_headers),
         identity_headers,
         when_stale: match config.revocation.when_stale {
@@ -130,6 +137,7 @@ fn route(config: &Config, rule: &config::Route) -> Route {
         roles_any: rule.roles_any.clone(),
         roles_all: rule.roles_all.clone(),
         scopes: rule.scopes_all.clone(),
+        credentials: Credentials { header: rule.credentials.header, cookie: rule.credentials.cookie },
         token_header: rule.token_header.clone().unwrap_or(AUTHORIZATION),
         keep_authorization: rule.keep_authorization,
         encoded_slashes: rule.encoded_slashes,
@@ -171,6 +179,27 @@ fn cookie(cookie: &config::Cookie) -> CookieShape {
             config::SameSite::None => SameSite::None,
         },
     }
+}
+
+/// Lax at least: it goes with what a link from another site opens, and with nothing else from there.
+fn access_cookie(cookie: &config::Cookie) -> CookieShape {
+    CookieShape {
+        name: cookie.access_name.as_str().into(),
+        secure: cookie.secure,
+        same_site: match cookie.same_site {
+            config::SameSite::Strict | config::SameSite::Lax => SameSite::Lax,
+            config::SameSite::None => SameSite::None,
+        },
+    }
+}
+
+fn own_cookies(config: &Config) -> Vec<Box<str>> {
+    let access = takes_cookies(config).then_some(&config.cookie.access_name);
+    [Some(&config.cookie.name), access].into_iter().flatten().map(|name| name.as_str().into()).collect()
+}
+
+fn takes_cookies(config: &Config) -> bool {
+    config.routes.iter().any(config::Route::takes_cookies)
 }
 
 fn rotation(rotation: &config::Rotation) -> RotationPolicy {

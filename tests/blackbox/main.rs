@@ -26,6 +26,7 @@ mod login;
 mod metrics;
 mod native;
 mod outage;
+mod pages;
 mod paths;
 mod process;
 mod refresh;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::config;
 use portcullis::gate::{
-    Decision, Facts, Identity, Knowledge, Policy, RawHead, Reason, RequestHead, Scheme, Sender, decide,
+    Decision, Facts, Identity, Instead, Knowledge, Policy, Question, RawHead, Reason, RequestHead, Scheme, Sender,
+    decide,
 };
 use portcullis::server;
 use portcullis::session::SessionId;
@@ -38,6 +39,12 @@ struct Case {
     token: Option<String>,
     #[serde(default)]
     headers: Vec<BTreeMap<String, String>>,
+    /// Our cookies by their short names (`access`, `refresh`), others by their own.
+    #[serde(default)]
+    cookies: BTreeMap<String, String>,
+    /// What the refresh cookie yielded: a token by its name, or a reason.
+    #[serde(default)]
+    renewal: Option<String>,
     #[serde(default)]
     revocations: Option<String>,
     expect: String,
@@ -49,9 +56,10 @@ fn default_host() -> String {
 
 /// Tokens go by the names of what they are: `demo`, `root` (role admin, scopes read and write), `expired`, `logged-out`;
 /// everything else is a forgery.
-struct Known {
+struct Known<'a> {
     now: Timestamp,
     knowledge: Knowledge,
+    renewal: Option<&'a str>,
 }
 
 const NOW_S: u64 = 1_700_000_000;
@@ -60,7 +68,7 @@ fn session_of(token: &str) -> SessionId {
     SessionId::new(token, [token.len() as u8; 15])
 }
 
-impl Facts for Known {
+impl Facts for Known<'_> {
     fn now(&self) -> Timestamp {
         self.now
     }
@@ -98,6 +106,11 @@ impl Facts for Known {
     fn knowledge(&self, _session: &SessionId) -> Knowledge {
         self.knowledge
     }
+
+    fn renewal(&self) -> Option<Result<&str, Reason>> {
+        let told = self.renewal?;
+        Some(Reason::ALL.iter().find(|reason| reason.as_str() == told).map_or(Ok(told), |reason| Err(*reason)))
+    }
 }
 
 impl Case {
@@ -115,6 +128,14 @@ impl Case {
             let name: HeaderName = name.parse().expect("a header name");
             headers.append(name, HeaderValue::from_str(value).expect("a header value"));
         }
+        if !self.cookies.is_empty() {
+            let pairs = self.cookies.iter().map(|(name, value)| match name.as_str() {
+                "access" | "refresh" => format!("__Host-{name}={value}"),
+                _ => format!("{name}={value}"),
+            });
+            let field = pairs.collect::<Vec<_>>().join("; ");
+            headers.append("cookie", HeaderValue::from_str(&field).expect("cookies"));
+        }
         let raw = RawHead {
             method: &method,
             target: target.as_bytes(),
@@ -128,7 +149,7 @@ impl Case {
             Some("unknown") => Knowledge::None,
             Some(other) => panic!("revocations are stale or unknown, not {other}"),
         };
-        let facts = Known { now: Timestamp::from_secs(NOW_S), knowledge };
+        let facts = Known { now: Timestamp::from_secs(NOW_S), knowledge, renewal: self.renewal.as_deref() };
         let refused = |reason: Reason| format!("{} {}", reason.status().as_u16(), reason.as_str());
         let head = match RequestHead::read(raw) {
             Ok(head) => head,
@@ -157,9 +178,14 @@ impl Case {
                 }
             }
             Decision::Preflight => "preflight".to_owned(),
-            Decision::Refuse(denial) => match &denial.allow {
-                Some(allow) => format!("{} allow {}", refused(denial.reason), allow.to_str().expect("methods")),
-                None => refused(denial.reason),
+            Decision::Ask(Question::Renew) => "ask renew".to_owned(),
+            Decision::Refuse(denial) => match (&denial.allow, &denial.instead) {
+                (Some(allow), _) => format!("{} allow {}", refused(denial.reason), allow.to_str().expect("methods")),
+                (None, Some(Instead::Login(location))) => {
+                    format!("{} but {}", refused(denial.reason), location.to_str().expect("a location"))
+                }
+                (None, Some(Instead::NotSent)) => format!("{} not sent", refused(denial.reason)),
+                (None, None) => refused(denial.reason),
             },
         }
     }

@@ -63,7 +63,10 @@ pub struct Endpoints {
 pub struct Cookie {
     /// `name`. Default `__Host-refresh`; the prefix is missing only when `secure` is false.
     pub name: String,
-    /// `same_site`. Default strict.
+    /// The one that carries an access token, for routes with `credentials: [cookie]`. It is lax, or what `same_site` says if
+    /// that is less strict.
+    pub access_name: String,
+    /// `same_site`. Default strict; lax when a route takes cookies, or a link from elsewhere would find nobody logged in.
     pub same_site: SameSite,
     /// Whether `Secure` is set: always, but for `development.insecure_cookies`.
     pub secure: bool,

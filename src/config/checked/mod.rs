@@ -20,7 +20,7 @@ pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
 pub use listen::{Admin, Cookie, Development, Endpoints, Limits, Listener, SameSite, Shutdown, Tls};
 pub use origins::{Cors, NativeClients, Origin, Preflight};
-pub use route::{Auth, HostPattern, IdentityHeaders, PathPattern, Route};
+pub use route::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route};
 pub use store::{Redis, RedisPassword, RedisPrimary, RedisSentinels, Store, StoreKind};
 pub use tokens::{
     AccessToken, Algorithm, Keys, LateRetry, Login, Revocation, Rotation, SessionLifetime, Users, WhenStale,

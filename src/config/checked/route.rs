@@ -25,6 +25,8 @@ pub struct Route {
     pub roles_all: Vec<String>,
     /// `scopes`: each of these is needed. Only with [`Auth::Required`].
     pub scopes_all: Vec<String>,
+    /// `credentials`: where access tokens are taken from. Default: a header.
+    pub credentials: Credentials,
     /// `keep_authorization`: our token goes on to the upstream. Default false.
     pub keep_authorization: bool,
     /// `token_header`: our token comes in this field instead of `Authorization`, as `Bearer TOKEN`, and the app's own
@@ -36,6 +38,13 @@ pub struct Route {
     pub encoded_slashes: bool,
 }
 
+impl Route {
+    /// Does it read access tokens from cookies?
+    pub fn takes_cookies(&self) -> bool {
+        self.credentials.cookie && self.auth != Auth::Public
+    }
+}
+
 /// Whether a token is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Auth {
@@ -45,6 +54,15 @@ pub enum Auth {
     Optional,
     /// `required`: a good token, or 401.
     Required,
+}
+
+/// Where access tokens are taken from. At least one is true.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// `header`: `Authorization`, or `token_header`.
+    pub header: bool,
+    /// `cookie`: for browsers that navigate.
+    pub cookie: bool,
 }
 
 /// Which hosts a rule is for. In lower case, without a port.

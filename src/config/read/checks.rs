@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{cors, native};
-use crate::config::checked::{Algorithm, Config, LateRetry, StoreKind};
+use crate::config::checked::{Algorithm, Config, HostPattern, LateRetry, Route, StoreKind};
 use crate::config::item::{Item, Table};
 use crate::config::schema;
 
@@ -14,6 +14,7 @@ pub(super) fn across(top: &Table<'_>, config: &Config) {
     cors::check_same_site(top, config);
     native::check(top, config);
     token_headers(top, config);
+    cookie_hosts(top, config);
     reachable(top, config);
     let late_retry = top.section("rotation", schema::ROTATION).get("late_retry");
     if let (Some(item), LateRetry::Any) = (late_retry, config.rotation.late_retry) {
@@ -104,6 +105,20 @@ fn token_headers(top: &Table<'_>, config: &Config) {
         if own.iter().any(|name| name.as_ref().is_some_and(|name| name.as_str().eq_ignore_ascii_case(text))) {
             item.error("this field is one of `identity_headers`, which are removed from requests; write another");
         }
+    }
+}
+
+/// Cookies go to the host that set them, and to no other.
+fn cookie_hosts(top: &Table<'_>, config: &Config) {
+    let Some(own) = &config.endpoints.host else { return };
+    let elsewhere = |route: &&Route| route.takes_cookies() && route.host != Some(HostPattern::Exact(own.clone()));
+    for route in config.routes.iter().filter(elsewhere) {
+        let host = top.section("endpoints", schema::ENDPOINTS).get("host").unwrap_or(top.item);
+        host.error(format!(
+            "people log in at {own} alone, and its cookies are not sent to other hosts, where route \"{}\" takes credentials \
+             from a cookie; remove this, so that every host has its own login",
+            route.name
+        ));
     }
 }
 

@@ -123,8 +123,11 @@ pub(super) fn development(top: &Table<'_>) -> Development {
 }
 
 const PREFIX: &str = "__Host-";
+/// What the cookie with the access token is called, after the prefix.
+const ACCESS: &str = "access";
 
-pub(super) fn cookie(top: &Table<'_>, development: &Development) -> Cookie {
+/// `for_pages`: some route takes access tokens from cookies.
+pub(super) fn cookie(top: &Table<'_>, development: &Development, for_pages: bool) -> Cookie {
     let table = top.section("cookie", schema::COOKIE);
     let name = table.get("name").and_then(|item| {
         item.parse("a name such as `__Host-refresh`", |text| {
@@ -138,6 +141,9 @@ pub(super) fn cookie(top: &Table<'_>, development: &Development) -> Cookie {
             if own.is_empty() || own.len() > 64 || !own.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
                 return Err(format!("is no cookie name; write `{PREFIX}` and 1 to 64 letters, digits, `-` or `_`"));
             }
+            if own == ACCESS {
+                return Err(format!("is the name of the cookie with the access token; write `{PREFIX}refresh`"));
+            }
             Ok(own.to_owned())
         })
     });
@@ -147,11 +153,20 @@ pub(super) fn cookie(top: &Table<'_>, development: &Development) -> Cookie {
     let secure = !development.insecure_cookies;
     let cookie = Cookie {
         name: if secure { format!("{PREFIX}{name}") } else { name },
-        same_site: same_site.and_then(|item| item.one_of(words)).unwrap_or(SameSite::Strict),
+        access_name: if secure { format!("{PREFIX}{ACCESS}") } else { ACCESS.to_owned() },
+        same_site: same_site.and_then(|item| item.one_of(words)).unwrap_or(match for_pages {
+            true => SameSite::Lax,
+            false => SameSite::Strict,
+        }),
         secure,
     };
     if let (Some(item), SameSite::None, false) = (same_site, cookie.same_site, secure) {
         item.error("browsers drop a cookie that is `none` and not secure; write `lax`, or remove `development.insecure_cookies`");
+    }
+    if let (Some(item), SameSite::Strict, true) = (same_site, cookie.same_site, for_pages) {
+        item.warn(
+            "who follows a link from another site or a mail to a route with `credentials: [cookie]` is asked to log in",
+        );
     }
     cookie
 }

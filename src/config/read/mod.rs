@@ -53,7 +53,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         issuer: tokens::issuer(&top),
         origins: listen::origins(&top),
         endpoints: listen::endpoints(&top),
-        cookie: listen::cookie(&top, &development),
+        cookie: listen::cookie(&top, &development, routes.iter().any(crate::config::Route::takes_cookies)),
         cors: cors::cors(&top),
         native_clients: native::native_clients(&top),
         development,

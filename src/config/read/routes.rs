@@ -3,7 +3,7 @@
 use http::{HeaderName, Method};
 
 use super::upstreams;
-use crate::config::checked::{Auth, HostPattern, IdentityHeaders, PathPattern, Route, Upstream};
+use crate::config::checked::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route, Upstream};
 use crate::config::errors::nearest;
 use crate::config::item::{Item, Table};
 use crate::config::{names, schema};
@@ -41,6 +41,20 @@ pub(super) fn upstreams_and_routes(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route
     }
 }
 
+/// `credentials`, or what holds without it.
+fn credentials(table: &Table<'_>, default: Credentials) -> Credentials {
+    let Some(item) = table.get("credentials") else { return default };
+    let words = &[("header", true), ("cookie", false)];
+    let from = item.list_of("a list such as `[header, cookie]`", |item| item.one_of(words));
+    if from.is_empty() {
+        // That is wrong, and has been said.
+        return default;
+    }
+    Credentials { header: from.contains(&true), cookie: from.contains(&false) }
+}
+
+const BY_HEADER: Credentials = Credentials { header: true, cookie: false };
+
 fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
     let route = |name: String, path: &str, auth| Route {
         name,
@@ -52,6 +66,7 @@ fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
         roles_any: Vec::new(),
         roles_all: Vec::new(),
         scopes_all: Vec::new(),
+        credentials: credentials(top, BY_HEADER),
         keep_authorization: false,
         token_header: None,
         preserve_host: true,
@@ -100,8 +115,9 @@ fn long_form(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route>) {
     let want = "a list such as `[{ name: app, upstream: app }]`";
     let items = top.need("routes", want).and_then(|item| item.list(want)).unwrap_or_default();
     let names = entries.is_some().then_some(names);
+    let by_default = credentials(top, BY_HEADER);
     let routes: Vec<(Item<'_>, Route)> =
-        items.into_iter().filter_map(|item| Some((item, route(item, names.as_deref())?))).collect();
+        items.into_iter().filter_map(|item| Some((item, route(item, names.as_deref(), by_default)?))).collect();
     refuse_duplicates(&routes);
     for (entry, item) in entries.iter().flatten() {
         if !routes.iter().any(|(_, route)| route.upstream == entry.name) {
@@ -112,7 +128,7 @@ fn long_form(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route>) {
 }
 
 /// One route. `upstreams` are the names there are; None if they are not known and nothing is to be said about them.
-fn route(item: Item<'_>, upstreams: Option<&[&str]>) -> Option<Route> {
+fn route(item: Item<'_>, upstreams: Option<&[&str]>, by_default: Credentials) -> Option<Route> {
     let table = item.table(schema::ROUTE)?;
     let name = table
         .need("name", "a unique one, for metrics and logs")
@@ -141,7 +157,11 @@ fn route(item: Item<'_>, upstreams: Option<&[&str]>) -> Option<Route> {
     };
     let flag = |key, default| table.get(key).and_then(Item::bool).unwrap_or(default);
     let token_header = table.get("token_header").and_then(own_field);
+    let credentials = credentials(&table, by_default);
     refuse_what_auth_leaves_no_meaning(&table, auth);
+    if let (false, Some(item)) = (credentials.header, table.get("token_header")) {
+        item.error("this route takes no token from a header; write `credentials: [header, cookie]`, or remove this");
+    }
     Some(Route {
         name: name?,
         host: host?,
@@ -152,6 +172,7 @@ fn route(item: Item<'_>, upstreams: Option<&[&str]>) -> Option<Route> {
         roles_any: list("roles", &role),
         roles_all: list("roles_all", &role),
         scopes_all: list("scopes", &scope),
+        credentials,
         keep_authorization: flag("keep_authorization", false),
         token_header,
         preserve_host: flag("preserve_host", true),
@@ -180,7 +201,8 @@ fn refuse_what_auth_leaves_no_meaning(table: &Table<'_>, auth: Auth) {
     for item in ["roles", "roles_all", "scopes"].into_iter().filter_map(|key| table.get(key)) {
         item.error(format!("{why}, so this would protect nothing; write `auth: required`, or remove this"));
     }
-    if let (Auth::Public, Some(item)) = (auth, table.get("token_header")) {
+    let of_tokens = ["token_header", "credentials"].into_iter().filter_map(|key| table.get(key));
+    for item in of_tokens.filter(|_| auth == Auth::Public) {
         item.error(format!("{why}; write `auth: optional` or `auth: required`, or remove this"));
     }
 }

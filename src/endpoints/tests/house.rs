@@ -77,6 +77,7 @@ impl House {
             sessions: Arc::new(Sessions::new(backend, Arc::clone(&mirror), deadline, tail, Arc::new(Unobserved))),
             login: Arc::clone(&users) as _,
             cookie: CookieShape { name: "__Host-refresh".into(), secure: true, same_site: SameSite::Strict },
+            access_cookie: None,
             body_transport: false,
             events: Arc::clone(&heard) as _,
             clock: Arc::new(move || Timestamp::from_millis(ticks.load(Ordering::SeqCst))),
