@@ -165,6 +165,21 @@ fn native_clients_are_off_unless_written() {
 }
 
 #[test]
+fn a_cluster_is_read() {
+    let text = SHORT.replace(
+        "store: embedded",
+        "keys: { file: k }\n\
+         store: { redis: { cluster: [rediss://node-1, \"rediss://[::1]:7000/0\"], username: u, password_env: SECRET } } ",
+    );
+    let config = read(&text);
+    let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
+    let RedisPrimary::OfCluster(nodes) = &redis.primary else { panic!() };
+    assert_eq!(nodes[..], ["rediss://node-1:6379", "rediss://[::1]:7000"]);
+    assert!(redis.tls && redis.username.as_deref() == Some("u") && redis.password.is_some());
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+}
+
+#[test]
 fn what_may_surprise_is_a_warning() {
     let text = "listen: 0.0.0.0:80\nupstreams: { a: { servers: [http://a] }, b: { servers: [http://b] } }\nusers: u\n\
                 routes: [{ name: a, upstream: a, path: /login }]\nadmin: { listen: 0.0.0.0:9911 }\n\

@@ -142,6 +142,22 @@ pub(super) fn sentinel(text: &str) -> Result<RedisUrl, String> {
     Ok(url)
 }
 
+/// `redis[s]://HOST[:PORT]` of a node of a cluster. What is wrong is said without the URL.
+pub(super) fn cluster_node(text: &str) -> Result<RedisUrl, String> {
+    let url = redis(text)?;
+    if url.username.is_some() || url.password.is_some() {
+        return Err(
+            "the URL of a node has a user or password; write them once for the whole cluster, as `username` and \
+                    `password_file`"
+                .into(),
+        );
+    }
+    if url.database != 0 {
+        return Err("a cluster has no databases; write `redis://HOST:6379`".into());
+    }
+    Ok(url)
+}
+
 /// `redis[s]://[[USER][:PASSWORD]@]HOST[:PORT][/DATABASE]`. What is wrong is said without the URL.
 pub(super) fn redis(text: &str) -> Result<RedisUrl, String> {
     redis_at(text, 6379)

@@ -61,7 +61,7 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
 /// another proxy may still read the session as alive; and the same if that proxy has not heard of a failover.
 fn access_tail(config: &Config) -> Duration {
     let failover = match &config.store.kind {
-        StoreKind::Redis(redis) if matches!(redis.primary, RedisPrimary::NamedBy(_)) => FAILOVER_NOTICE,
+        StoreKind::Redis(redis) if !matches!(redis.primary, RedisPrimary::At(_)) => FAILOVER_NOTICE,
         _ => Duration::ZERO,
     };
     config.access_token.lifetime + 2 * config.access_token.skew + 2 * config.store.deadline + failover
@@ -96,22 +96,24 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
 }
 
 fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
-    let (url, sentinels) = match &redis.primary {
-        RedisPrimary::At(url) => (url.clone(), None),
+    // The database and TLS count where others name the host.
+    let url = if redis.tls { "rediss://named-by-others/0" } else { "redis://named-by-others/0" };
+    let (url, sentinels, cluster) = match &redis.primary {
+        RedisPrimary::At(url) => (url.as_str(), None, Vec::new()),
+        RedisPrimary::OfCluster(nodes) => (url, None, nodes.clone()),
         RedisPrimary::NamedBy(sentinels) => {
-            // The database and TLS count; the sentinels name the host.
-            let url = if redis.tls { "rediss://named-by-sentinels/0" } else { "redis://named-by-sentinels/0" };
             let sentinels = SentinelOptions {
                 urls: sentinels.urls.clone(),
                 master_name: sentinels.master_name.clone(),
                 username: sentinels.username.clone(),
                 password: sentinels.password.as_ref().map(redis_password),
             };
-            (url.to_owned(), Some(sentinels))
+            (url, Some(sentinels), Vec::new())
         }
     };
     RedisOptions {
         sentinels,
+        cluster,
         username: redis.username.clone(),
         password: redis.password.as_ref().map(redis_password),
         key_prefix: redis.key_prefix.clone(),

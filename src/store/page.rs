@@ -33,14 +33,16 @@ impl Cursor {
         SessionId::parse(&self.0).map_err(|_| StoreError::CursorUnknown)
     }
 
-    pub(super) fn number(&self) -> Result<u64, StoreError> {
-        self.0.parse().map_err(|_| StoreError::CursorUnknown)
+    /// The numbers that it was made of.
+    pub(super) fn numbers<const N: usize>(&self) -> Result<[u64; N], StoreError> {
+        let numbers = self.0.split('.').map(str::parse).collect::<Result<Vec<u64>, _>>();
+        numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or(StoreError::CursorUnknown)
     }
 }
 
-impl From<u64> for Cursor {
-    fn from(number: u64) -> Cursor {
-        Cursor(number.to_string().into())
+impl<const N: usize> From<[u64; N]> for Cursor {
+    fn from(numbers: [u64; N]) -> Cursor {
+        Cursor(numbers.map(|number| number.to_string()).join(".").into())
     }
 }
 

@@ -4,8 +4,12 @@
 //! `follow`). Each partition carries an epoch: a store without the epoch that this proxy knows has lost its memory, and
 //! is neither read nor written until what the proxies hold has been given back (see `recover`, and `copies` for what they
 //! hold).
+//!
+//! One server has all partitions. In a cluster each is where its slot is, and has connections and a follower of its own: see
+//! [`Shard`].
 
 mod advice;
+mod cluster;
 mod copies;
 mod dialer;
 mod feed;
@@ -17,23 +21,24 @@ mod list;
 mod options;
 mod recover;
 mod sentinels;
+mod shard;
+mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
 
 pub use self::copies::Copies;
-use self::dialer::Dialer;
 pub use self::dialer::FAILOVER_NOTICE;
-use self::follow::Follower;
 use self::give_back::Held;
-use self::keys::{Keys, Scripts};
-use self::link::Link;
+use self::keys::{Keys, PROXIES_IN, Scripts};
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
+use self::shard::Shard;
+use self::told::Told;
 use super::{
     ANNOUNCEMENT_LEASE, Announcement, Backend, Committed, Cursor, Mirror, Observe, Page, StoreError, Stored, record,
 };
@@ -42,7 +47,8 @@ use crate::time::Timestamp;
 
 /// Sessions in Redis.
 pub struct Redis {
-    dialer: Arc<Dialer>,
+    /// One, or one for each partition.
+    shards: Vec<Shard>,
     keys: Keys,
     scripts: Scripts,
     known: [Mutex<Known>; PARTITIONS],
@@ -52,9 +58,8 @@ pub struct Redis {
     observe: Arc<dyn Observe>,
     /// None: this proxy can give back no more than the mirror holds.
     copies: Option<Copies>,
-    calls: Link,
-    /// Commits that end a session have a connection of their own: they wait for a replica, and nobody else should.
-    endings: Link,
+    told_of_fault: Told,
+    told_of_loss: Told,
 }
 
 /// What this proxy knows of a partition's epoch.
@@ -88,11 +93,8 @@ impl Redis {
         access_tail: Duration,
         observe: Arc<dyn Observe>,
     ) -> Result<Redis, RedisOptionsError> {
-        let dialer = Dialer::new(options.access()?, options.sentinels()?);
         Ok(Redis {
-            calls: Link::new(Arc::clone(&dialer), options.deadline),
-            endings: Link::new(Arc::clone(&dialer), options.deadline),
-            dialer,
+            shards: Shard::all(options)?,
             keys: Keys::new(options.key_prefix.clone()),
             scripts: Scripts::new(),
             known: std::array::from_fn(|_| Mutex::new(Known::NotYet)),
@@ -101,6 +103,8 @@ impl Redis {
             deadline: options.deadline,
             observe,
             copies: None,
+            told_of_fault: Told::default(),
+            told_of_loss: Told::default(),
         })
     }
 
@@ -109,6 +113,12 @@ impl Redis {
     pub fn with_copies(mut self, copies: Copies) -> Redis {
         self.copies = Some(copies);
         self
+    }
+
+    /// Where the partition is.
+    fn shard(&self, partition: usize) -> &Shard {
+        // There is one for all, or one for each.
+        &self.shards[partition % self.shards.len()]
     }
 
     fn known(&self, partition: usize) -> MutexGuard<'_, Known> {
@@ -207,10 +217,11 @@ impl Redis {
     async fn read(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
         let partition = id.partition();
         let known = self.epoch(partition)?;
+        let calls = &self.shard(partition).calls;
         let mut read = redis::cmd("MGET");
         read.arg(self.keys.epoch(partition)).arg(self.keys.session(id));
         let read = &read;
-        let answer = self.calls.call(|mut connection| async move { read.query_async(&mut connection).await });
+        let answer = calls.call(|mut connection| async move { read.query_async(&mut connection).await });
         let copy = async {
             match &self.copies {
                 Some(copies) => copies.get(id).await,
@@ -228,9 +239,9 @@ impl Redis {
             let held = &held;
             let give_back =
                 |mut connection| async move { self.give_back(&mut connection, partition, vec![held()]).await };
-            self.calls.call(give_back).await?;
+            calls.call(give_back).await?;
             let again = |mut connection| async move { read.query_async(&mut connection).await };
-            let (epoch, record): (Option<Bytes>, Option<Bytes>) = self.calls.call(again).await?;
+            let (epoch, record): (Option<Bytes>, Option<Bytes>) = calls.call(again).await?;
             self.check_epoch(partition, &known, epoch.as_deref())?;
             return record.map(|record| record::decode(id, record)).transpose();
         }
@@ -240,25 +251,6 @@ impl Redis {
             copies.keep(vec![stored.session.clone()]);
         }
         Ok(stored)
-    }
-
-    /// Where replicas are connected, waits until one of them has all that was written on `connection`; and makes sure that
-    /// it was written to the primary, as far as sentinels know.
-    async fn replicated(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let role: Vec<Value> = redis::cmd("ROLE").query_async(connection).await?;
-        let replicas = match role.get(2) {
-            Some(Value::Array(replicas)) => replicas.len(),
-            _ => return Err((redis::ErrorKind::Io, "this Redis is not the primary any more").into()),
-        };
-        if replicas == 0 {
-            return self.dialer.confirm().await;
-        }
-        let patience_ms = (self.deadline / 2).as_millis() as u64;
-        let reached: i64 = redis::cmd("WAIT").arg(1).arg(patience_ms).query_async(connection).await?;
-        match reached {
-            0 => Err((redis::ErrorKind::Client, "no replica has the write yet").into()),
-            _ => self.dialer.confirm().await,
-        }
     }
 }
 
@@ -276,12 +268,13 @@ impl Backend for Redis {
         let known = self.epoch(partition)?;
         let next_record = record::encode(next)?;
         let ends = next.ended.is_some();
-        let link = if ends { &self.endings } else { &self.calls };
+        let shard = self.shard(partition);
+        let link = if ends { &shard.endings } else { &shard.calls };
         let (epoch, next_record) = (&*known, &next_record);
         let write = |mut connection| async move {
             let verdict = self.judge(&mut connection, epoch, expected, next, next_record).await?;
             if let (Verdict::Yes, true) = (&verdict, ends) {
-                self.replicated(&mut connection).await?;
+                shard.replicated(&mut connection, self.deadline / 2).await?;
             }
             Ok(verdict)
         };
@@ -304,13 +297,14 @@ impl Backend for Redis {
         let partition = SessionId::partition_of_subject(subject);
         let known = self.epoch(partition)?;
         let mut read = redis::pipe();
-        read.atomic().get(self.keys.epoch(partition));
         // A session that ends this very moment is past its end.
         let after = format!("({}", Timestamp::now().as_millis());
         read.cmd("ZRANGEBYSCORE").arg(self.keys.subject(subject)).arg(after).arg("+inf");
-        let read = &read;
-        let (epoch, sessions): (Option<Bytes>, Vec<String>) =
-            self.calls.call(|mut connection| async move { read.query_async(&mut connection).await }).await?;
+        // The epoch after it: a store that lost its memory before that must not pass for one without sessions.
+        read.get(self.keys.epoch(partition));
+        let (read, calls) = (&read, &self.shard(partition).calls);
+        let (sessions, epoch): (Vec<String>, Option<Bytes>) =
+            calls.call(|mut connection| async move { read.query_async(&mut connection).await }).await?;
         self.check_epoch(partition, &known, epoch.as_deref())?;
         let mut sessions: Vec<_> = sessions.iter().filter_map(|id| SessionId::parse(id).ok()).collect();
         if let Some(copies) = &self.copies {
@@ -337,15 +331,15 @@ impl Backend for Redis {
         let announce = &self.scripts.announce;
         let mut call = announce.key(self.keys.proxies());
         call.arg(format!("{proxy:016x}")).arg(text).arg(ANNOUNCEMENT_LEASE.as_millis() as u64);
-        let call = &call;
+        let (call, calls) = (&call, &self.shard(PROXIES_IN).calls);
         let others: Vec<String> =
-            self.calls.call(|mut connection| async move { call.invoke_async(&mut connection).await }).await?;
+            calls.call(|mut connection| async move { call.invoke_async(&mut connection).await }).await?;
         others.iter().map(|other| serde_json::from_str(other)).collect::<Result<_, _>>().map_err(unreadable)
     }
 
     async fn follow(&self, mirror: &Mirror) {
         debug_assert!(std::ptr::eq(mirror, &*self.mirror), "a store has one mirror");
-        Follower::new(self, mirror).run().await
+        follow::follow(self, mirror).await
     }
 }
 

@@ -23,6 +23,11 @@ async fn a_calendar_lives_behind_two_gates_on_one_redis() {
     the_life_of_a_token(Setup::TwoOnRedis).await;
 }
 
+#[tokio::test]
+async fn a_calendar_lives_behind_two_gates_on_a_redis_cluster() {
+    the_life_of_a_token(Setup::TwoOnRedisCluster).await;
+}
+
 async fn the_life_of_a_token(setup: Setup) {
     let radicale = Radicale::start().await;
     let config = format!(

@@ -10,6 +10,7 @@ mod contract;
 mod embedded;
 mod redis_access;
 mod redis_amnesia;
+mod redis_cluster;
 mod redis_copies;
 mod redis_faults;
 mod redis_feed;
@@ -24,6 +25,7 @@ macro_rules! over_every_backend {
         over_every_backend!(@backend embedded, $($case),*);
         over_every_backend!(@backend redis, $($case),*);
         over_every_backend!(@backend redis_with_copies, $($case),*);
+        over_every_backend!(@backend redis_cluster, $($case),*);
     };
     (@backend $backend:ident, $($case:ident),*) => {
         mod $backend {

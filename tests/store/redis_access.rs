@@ -5,8 +5,9 @@ use std::time::Duration;
 use portcullis::store::StoreError;
 use portcullis::store::redis::{Password, RedisOptions, RedisOptionsError};
 
+use crate::redis_server::cluster::RedisCluster;
 use crate::redis_server::{Options, RedisServer};
-use crate::support::{new_id, open_epoch, redis_options, redis_proxy_with, until, within};
+use crate::support::{cluster_options, new_id, open_epoch, redis_options, redis_proxy_with, until, within};
 
 fn protected() -> RedisServer {
     let user = Some(("gate".to_owned(), "correct horse".replace(' ', "-")));
@@ -156,5 +157,58 @@ async fn options_that_cannot_work_are_refused_at_once() {
         let error = refusal(RedisOptions { ca_file: Some(file.into()), ..good.clone() });
         assert!(matches!(&error, Some(RedisOptionsError::CaFile { .. })), "{file}: {error:?}");
         assert!(error.unwrap().to_string().contains(file));
+    }
+}
+
+/// The line in the README that makes a user with few rights, in words.
+fn user_of_the_readme(password: &str) -> Vec<String> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let line = readme.lines().find_map(|line| line.trim().strip_prefix("ACL SETUSER portcullis ")).unwrap();
+    let line = line.replace(">PASSWORD", &format!("resetpass >{password}"));
+    ["ACL", "SETUSER", "portcullis"].into_iter().chain(line.split(' ')).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_over_tls_with_few_rights_and_a_password_that_changes() {
+    let root = Some(("root".to_owned(), "root".to_owned()));
+    let options = Options { tls: true, user: root, cluster_node_timeout: Some(15_000), ..Options::default() };
+    let cluster = RedisCluster::start(false, &options);
+    let change = |password: &str| {
+        let mut words = user_of_the_readme(password);
+        words.push("+cluster|nodes".to_owned());
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        for node in &cluster.nodes {
+            node.command::<()>(&words);
+            node.command::<i64>(&["CLIENT", "KILL", "USER", "portcullis"]);
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "first\n").unwrap();
+    change("first");
+    let options = RedisOptions {
+        url: "rediss://named-by-the-cluster:1".to_owned(),
+        username: Some("portcullis".to_owned()),
+        password: Some(Password::File(file.clone())),
+        ca_file: Some(cluster.nodes[0].ca_file()),
+        ..cluster_options(&cluster)
+    };
+    // A new store: nobody has opened it.
+    let [one, other] = [redis_proxy_with(&options), redis_proxy_with(&options)];
+    until("both are open", async || one.age().is_some() && other.age().is_some()).await;
+    let session = one.begin("demo").await;
+
+    std::fs::write(&file, "second\n").unwrap();
+    change("second");
+    let ended = async || one.end(&session.id).await.is_ok();
+    within(Duration::from_secs(2), "logouts work with the new one", ended).await;
+    until("the other hears of it", async || other.lists(&session.id)).await;
+    assert_eq!(other.sessions.sessions_of("demo").await.unwrap(), []);
+    let page = other.sessions.list(None).await.unwrap();
+    assert!(page.next.is_some(), "there are more partitions");
+    for node in &cluster.nodes {
+        let log: Vec<redis::Value> = node.command(&["ACL", "LOG"]);
+        let log = format!("{log:?}");
+        assert!(!log.contains("command"), "the rights are enough: {log}");
     }
 }

@@ -6,8 +6,11 @@ use portcullis::store::StoreError;
 use portcullis::store::redis::{Password, RedisOptions};
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::redis_server::cluster::RedisCluster;
 use crate::redis_server::{Options, RedisServer};
-use crate::support::{new_id, open_epoch, redis_options, redis_proxy, redis_proxy_with, until, within};
+use crate::support::{
+    cluster_options, new_id, open_epoch, open_epochs, redis_options, redis_proxy, redis_proxy_with, until, within,
+};
 
 /// What this thread logs while the guard lives.
 #[derive(Clone, Default)]
@@ -135,11 +138,39 @@ async fn a_replica_is_not_used_and_its_primary_is_named() {
 }
 
 #[tokio::test]
-async fn a_cluster_is_said_not_to_be_supported() {
+async fn a_node_of_a_cluster_is_not_taken_for_a_server_with_all_keys() {
     let (log, _guard) = Log::listen();
-    let node = RedisServer::start_with(with(&["cluster-enabled yes"]));
+    let node = RedisServer::start_with(Options { cluster_node_timeout: Some(15_000), ..Options::default() });
     let proxy = redis_proxy(&node);
-    log.hears(&["WARN", "Redis Cluster is not supported yet"]).await;
+    log.hears(&["WARN", "node of a cluster", "write its nodes as `cluster`"]).await;
     assert!(proxy.sessions.get(&new_id("demo")).await.is_err());
     assert_eq!(proxy.age(), None);
+}
+
+#[tokio::test]
+async fn a_server_is_not_taken_for_a_cluster() {
+    let (log, _guard) = Log::listen();
+    let server = RedisServer::start();
+    let proxy = redis_proxy_with(&RedisOptions { cluster: vec![server.url()], ..redis_options(&server) });
+    log.hears(&["WARN", "cluster support disabled"]).await;
+    assert!(proxy.sessions.get(&new_id("demo")).await.is_err());
+    assert_eq!(proxy.age(), None);
+}
+
+#[tokio::test]
+async fn each_node_of_a_cluster_is_looked_at_once() {
+    let (log, _guard) = Log::listen();
+    let options = Options { cluster_node_timeout: Some(15_000), ..Options::default() };
+    let cluster = RedisCluster::start(false, &options);
+    let prefix = cluster_options(&cluster).key_prefix;
+    open_epochs(&cluster, &prefix);
+    let proxy = redis_proxy_with(&cluster_options(&cluster));
+    for node in &cluster.nodes {
+        let here = format!("127.0.0.1:{}", node.port());
+        log.hears(&["WARN", "`appendonly yes`", &here]).await;
+        log.hears(&["INFO", "no replica", &here]).await;
+        log.hears(&["INFO", "`cluster-require-full-coverage no`", &here]).await;
+    }
+    until("all partitions have been read", async || proxy.age().is_some()).await;
+    assert_eq!(log.count(&["no replica"]), 3);
 }

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use portcullis::session::{
@@ -17,7 +17,8 @@ use portcullis::store::{
 };
 use portcullis::time::Timestamp;
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::cluster::RedisCluster;
+use crate::redis_server::{Options as ServerOptions, RedisServer};
 
 /// Access tokens live this long in these tests.
 pub const ACCESS_TAIL: Duration = Duration::from_secs(960);
@@ -145,6 +146,29 @@ impl Rig {
         Rig { a, b, _keep: Box::new((std::sync::Mutex::new(server), folders)) }
     }
 
+    /// On one cluster as long as there is somebody on it, each rig with a prefix of its own.
+    pub async fn redis_cluster() -> Rig {
+        static SHARED: std::sync::Mutex<Weak<RedisCluster>> = std::sync::Mutex::new(Weak::new());
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let cluster = {
+            let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+            let cluster = shared.upgrade().unwrap_or_else(|| {
+                let options = ServerOptions { cluster_node_timeout: Some(15_000), ..ServerOptions::default() };
+                Arc::new(RedisCluster::start(false, &options))
+            });
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        };
+        let options = RedisOptions {
+            key_prefix: format!("rig{}:", NEXT.fetch_add(1, Ordering::Relaxed)),
+            ..cluster_options(&cluster)
+        };
+        open_epochs(&cluster, &options.key_prefix);
+        let [a, b] = [redis_proxy_with(&options), redis_proxy_with(&options)].map(Arc::new);
+        until("both proxies have read the store", async || a.age().is_some() && b.age().is_some()).await;
+        Rig { a, b, _keep: Box::new(cluster) }
+    }
+
     fn alone(backend: Arc<dyn Backend>, mirror: Arc<Mirror>, keep: impl Any + Send + Sync) -> Rig {
         let proxy = Arc::new(Proxy::new(backend, mirror, Arc::default()));
         Rig { a: Arc::clone(&proxy), b: proxy, _keep: Box::new(keep) }
@@ -186,6 +210,20 @@ pub fn copying_proxy(server: &RedisServer, folder: &Path) -> Proxy {
     let store =
         Redis::new(&redis_options(server), Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
     Proxy::new(Arc::new(store.with_copies(copies)), mirror, observed)
+}
+
+/// Of all the nodes it is told one: it has to learn the others.
+pub fn cluster_options(cluster: &RedisCluster) -> RedisOptions {
+    let url = "redis://named-by-the-cluster:1".to_owned();
+    let seed = cluster.nodes[cluster.nodes.len() - 1].url();
+    RedisOptions { cluster: vec![seed], deadline: DEADLINE, ..RedisOptions::new(url) }
+}
+
+/// As [`open_epoch`].
+pub fn open_epochs(cluster: &RedisCluster, prefix: &str) {
+    for partition in 0..PARTITIONS {
+        cluster.set(&format!("{prefix}{{{partition:02}}}:epoch"), "before");
+    }
 }
 
 /// As if the store had been used before: proxies need not wait for one another.

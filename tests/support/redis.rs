@@ -10,13 +10,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+#[path = "redis_cluster.rs"]
+pub mod cluster;
 
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// TLS only, with a certificate of a CA of its own.
     pub tls: bool,
+    /// The folder of another server whose certificate it has, and its CA.
+    pub certificate_of: Option<PathBuf>,
     /// The only user there is, and the password.
     pub user: Option<(String, String)>,
     /// Every write is on disk before it is answered, so that it survives `kill`.
@@ -25,6 +30,8 @@ pub struct Options {
     pub replica_of: Option<u16>,
     /// It is a sentinel, and watches the server on this port as `mymaster`.
     pub sentinel_of: Option<u16>,
+    /// It is a node of a cluster; another one that is silent for as many milliseconds has failed.
+    pub cluster_node_timeout: Option<u32>,
     /// More lines of its configuration.
     pub more: Vec<String>,
 }
@@ -53,13 +60,21 @@ impl RedisServer {
     /// Starts a server.
     pub fn start_with(options: Options) -> RedisServer {
         let folder = tempfile::tempdir().unwrap();
-        if options.tls {
-            write_certificates(folder.path());
+        match &options.certificate_of {
+            _ if !options.tls => {}
+            None => write_certificates(folder.path()),
+            Some(other) => {
+                for file in ["ca.pem", "cert.pem", "key.pem"] {
+                    std::fs::copy(other.join(file), folder.path().join(file)).unwrap();
+                }
+            }
         }
         let mut server = RedisServer { options, folder, port: 0, process: None };
         for _ in 0..20 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            if server.launch() {
+            // Nodes of a cluster talk to one another on a port that is higher by 10000.
+            let has_room = server.options.cluster_node_timeout.is_none() || server.port <= u16::MAX - 10_000;
+            if has_room && server.launch() {
                 return server;
             }
         }
@@ -185,7 +200,7 @@ impl RedisServer {
     }
 
     fn configuration(&self) -> String {
-        let Options { tls, user, durable, replica_of, sentinel_of, more } = &self.options;
+        let Options { tls, user, durable, replica_of, sentinel_of, cluster_node_timeout, more, .. } = &self.options;
         let (folder, port) = (self.folder.path().display(), self.port);
         let mut lines = vec![format!("dir {folder}"), "bind 127.0.0.1".to_owned()];
         match sentinel_of {
@@ -214,6 +229,10 @@ impl RedisServer {
         }
         if let Some((user, password)) = user {
             lines.push(format!("user default off\nuser {user} on >{password} ~* &* +@all"));
+        }
+        if let Some(timeout_ms) = cluster_node_timeout {
+            lines.push(format!("cluster-enabled yes\ncluster-node-timeout {timeout_ms}"));
+            lines.extend(tls.then(|| "tls-cluster yes\ntls-replication yes".to_owned()));
         }
         lines.extend(more.iter().cloned());
         lines.join("\n")
@@ -254,6 +273,8 @@ fn write_certificates(folder: &Path) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Another name than the certificate's, or OpenSSL takes that for its own issuer.
+    ca.distinguished_name.push(DnType::CommonName, "CA of a test");
     std::fs::write(folder.join("ca.pem"), ca.self_signed(&ca_key).unwrap().pem()).unwrap();
 
     let key = KeyPair::generate().unwrap();

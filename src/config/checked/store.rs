@@ -52,6 +52,9 @@ pub enum RedisPrimary {
     At(String),
     /// `sentinels`: where they say, at each connection.
     NamedBy(RedisSentinels),
+    /// `cluster`: one for each part of the keys. Some of the nodes, each `redis[s]://HOST:PORT`, by default port 6379; the
+    /// others are learned from them. All with TLS or none.
+    OfCluster(Vec<String>),
 }
 
 /// The sentinels that watch the primary.

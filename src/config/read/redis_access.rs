@@ -1,4 +1,4 @@
-//! How Redis is reached: a primary that stays where it is, or one that sentinels know.
+//! How Redis is reached: a primary that stays where it is, one that sentinels know, or the nodes of a cluster.
 
 use secrecy::SecretString;
 
@@ -24,13 +24,9 @@ pub(super) fn from_url(item: Item<'_>) -> Option<StoreKind> {
 
 pub(super) fn from_table(item: Item<'_>) -> Option<StoreKind> {
     let table = item.table(schema::REDIS)?;
-    if let Some(item) = table.get("cluster") {
-        item.error("Redis Cluster is not supported yet; write `url` for one Redis, or `sentinels` for several");
-        return None;
-    }
-    let place = table.at_most_one(&["url", "sentinels"]);
+    let place = table.at_most_one(&["url", "sentinels", "cluster"]);
     if place.is_none() {
-        table.need("url", "one such as `redis://127.0.0.1:6379`, or `sentinels`");
+        table.need("url", "one such as `redis://127.0.0.1:6379`, or `sentinels`, or `cluster`");
     }
 
     let username = table.get("username");
@@ -45,16 +41,19 @@ pub(super) fn from_table(item: Item<'_>) -> Option<StoreKind> {
             Ok(text.to_owned())
         })
     });
-    let mut redis = match place? {
-        ("url", item) => {
-            if let Some((key, other)) = SENTINEL_KEYS.iter().find_map(|key| table.get(key).map(|item| (key, item))) {
-                other.error(format!("`{key}` is for sentinels, and there is a `url`; remove it, or write `sentinels`"));
-            }
+    let (place, item) = place?;
+    let of_sentinels = SENTINEL_KEYS.iter().find_map(|key| table.get(key).map(|item| (key, item)));
+    if let Some((key, other)) = of_sentinels.filter(|_| place != "sentinels") {
+        other.error(format!("`{key}` is for sentinels, and there is a `{place}`; remove it, or write `sentinels`"));
+    }
+    let mut redis = match place {
+        "url" => {
             let url = url(item)?;
             warn_if_plain(item, &url);
             redis(url)
         }
-        (_, item) => by_sentinels(&table, item)?,
+        "sentinels" => by_sentinels(&table, item)?,
+        _ => of_cluster(item)?,
     };
 
     if let Some(username) = username {
@@ -98,13 +97,7 @@ fn password(key: &str, item: Item<'_>) -> Option<RedisPassword> {
 /// None goes with an error.
 fn by_sentinels(table: &Table<'_>, list: Item<'_>) -> Option<Redis> {
     let want = "a list such as `[redis://sentinel-1:26379, redis://sentinel-2:26379, redis://sentinel-3:26379]`";
-    let read = |item: Item<'_>| {
-        let url = urls::sentinel(item.text("a URL such as `redis://sentinel-1:26379`")?);
-        let url = url.map_err(|wrong| item.error(wrong)).ok()?;
-        warn_if_plain(item, &url);
-        Some((url.tls, format!("{}{}", scheme(url.tls), authority(&url.host, url.port))))
-    };
-    let sentinels = list.list_of(want, read);
+    let (tls, urls) = servers(list, want, "a URL such as `redis://sentinel-1:26379`", urls::sentinel);
     let name = "the name in the line `sentinel monitor NAME …` of the sentinels, often `mymaster`";
     let master_name = table.need("master_name", name).and_then(|item| {
         item.parse(name, |text| {
@@ -117,17 +110,36 @@ fn by_sentinels(table: &Table<'_>, list: Item<'_>) -> Option<Redis> {
     let keys = ["sentinel_password", "sentinel_password_env", "sentinel_password_file"];
     let password = table.at_most_one(&keys).and_then(|(key, item)| password(key, item));
 
-    let tls = sentinels.first()?.0;
-    if sentinels.iter().any(|(other, _)| *other != tls) {
+    let username = username.flatten().map(str::to_owned);
+    let sentinels = RedisSentinels { urls, master_name: master_name?, username, password };
+    Some(with_defaults(RedisPrimary::NamedBy(sentinels), tls?))
+}
+
+/// None goes with an error.
+fn of_cluster(list: Item<'_>) -> Option<Redis> {
+    let want = "some of its nodes, such as `[redis://node-1:6379, redis://node-2:6379, redis://node-3:6379]`";
+    let (tls, urls) = servers(list, want, "a URL such as `redis://node-1:6379`", urls::cluster_node);
+    Some(with_defaults(RedisPrimary::OfCluster(urls), tls?))
+}
+
+/// Servers that are alike, without the user and the database, and whether they have TLS: none if there are none.
+fn servers(
+    list: Item<'_>,
+    want: &str,
+    want_each: &str,
+    parse: impl Fn(&str) -> Result<urls::RedisUrl, String>,
+) -> (Option<bool>, Vec<String>) {
+    let read = |item: Item<'_>| {
+        let url = parse(item.text(want_each)?).map_err(|wrong| item.error(wrong)).ok()?;
+        warn_if_plain(item, &url);
+        Some((url.tls, format!("{}{}", scheme(url.tls), authority(&url.host, url.port))))
+    };
+    let servers = list.list_of(want, read);
+    let tls = servers.first().map(|(tls, _)| *tls);
+    if servers.iter().any(|(other, _)| Some(*other) != tls) {
         list.error("some of these are with TLS and some without; write all with `rediss://` or all with `redis://`");
     }
-    let sentinels = RedisSentinels {
-        urls: sentinels.into_iter().map(|(_, url)| url).collect(),
-        master_name: master_name?,
-        username: username.flatten().map(str::to_owned),
-        password,
-    };
-    Some(with_defaults(RedisPrimary::NamedBy(sentinels), tls))
+    (tls, servers.into_iter().map(|(_, url)| url).collect())
 }
 
 fn scheme(tls: bool) -> &'static str {

@@ -102,8 +102,6 @@ fn every_key_stands_in_the_reference() {
     for of in ["", "sentinel_"] {
         seen.extend(["password", "password_env"].map(|key| format!("store.redis.{of}{key}")));
     }
-    // There to say that it is not supported.
-    seen.insert("store.redis.cluster".to_owned());
     assert!(text.contains("`password: \"${") && text.contains("`password_env: "));
     let known = schema::ALL.iter().flat_map(|(table, keys)| {
         keys.iter().map(move |key| if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") })

@@ -12,6 +12,8 @@ pub(super) struct Settings {
     pub save: Option<String>,
     /// `appendfsync`.
     pub appendfsync: Option<String>,
+    /// `cluster-require-full-coverage`.
+    pub full_coverage: Option<String>,
 }
 
 /// Something that the operator should know about this Redis.
@@ -30,6 +32,10 @@ pub(super) enum Advice {
     NeverSynced,
     /// It goes on taking writes when it is cut off from its replicas.
     WritesAlone,
+    /// It is one of a cluster, and nobody could take its place.
+    NoReplica,
+    /// It is one of a cluster that stops as a whole when a part of it is gone.
+    StopsAsAWhole,
     /// It does not let us see a setting.
     Unseen(Unseen),
 }
@@ -67,11 +73,17 @@ pub(super) fn advise(info: &str, settings: &Settings) -> Vec<Advice> {
         _ => advice.push(Advice::Unseen(Unseen::Persistence)),
     }
 
+    let is_of_a_cluster = field("cluster_enabled") == Some("1");
     match (field("connected_slaves"), field("min_slaves_good_slaves")) {
+        (Some("0"), _) if is_of_a_cluster => advice.push(Advice::NoReplica),
         // The second is there only if a number is demanded.
         (Some("0"), _) | (Some(_), Some(_)) => {}
         (Some(_), None) => advice.push(Advice::WritesAlone),
         (None, _) => advice.push(Advice::Unseen(Unseen::Replicas)),
+    }
+
+    if is_of_a_cluster && settings.full_coverage.as_deref() == Some("yes") {
+        advice.push(Advice::StopsAsAWhole);
     }
     advice
 }
@@ -86,7 +98,11 @@ impl Advice {
     pub(super) fn is_a_loss(&self) -> bool {
         match self {
             Advice::Evicts { .. } | Advice::NotPersistent | Advice::NeverSynced => true,
-            Advice::SnapshotsOnly | Advice::WritesAlone | Advice::Unseen(_) => false,
+            Advice::SnapshotsOnly
+            | Advice::WritesAlone
+            | Advice::NoReplica
+            | Advice::StopsAsAWhole
+            | Advice::Unseen(_) => false,
         }
     }
 }
@@ -115,6 +131,14 @@ impl fmt::Display for Advice {
                 "Redis goes on writing when it is cut off from its replicas, and a failover drops that: set \
                  `min-replicas-to-write 1`"
             }
+            Advice::NoReplica => {
+                "this primary of the cluster has no replica, so while it is gone its users can neither log in nor out: add \
+                 one by `redis-cli --cluster add-node --cluster-slave`"
+            }
+            Advice::StopsAsAWhole => {
+                "the cluster answers nobody while a part of it is gone: set `cluster-require-full-coverage no`, and the \
+                 users of the other parts do not notice"
+            }
             Advice::Unseen(Unseen::Eviction) => {
                 "Redis does not show whether it evicts keys: see to it that `maxmemory-policy` is `noeviction`"
             }
@@ -140,6 +164,24 @@ mod tests {
 
     /// What `INFO` has instead of what is well; `save`; `appendfsync`; the advice.
     type Row<'a> = (&'a [(&'a str, &'a str)], Option<&'a str>, Option<&'a str>, &'a [Advice]);
+
+    #[test]
+    fn what_is_said_of_a_node_of_a_cluster() {
+        const NODE: &str = "maxmemory:0\r\naof_enabled:1\r\nconnected_slaves:0\r\ncluster_enabled:1\r\n";
+        let advice = |info: &str, coverage: Option<&str>| {
+            let full_coverage = coverage.map(str::to_owned);
+            advise(info, &Settings { save: None, appendfsync: Some("always".to_owned()), full_coverage })
+        };
+        assert_eq!(advice(NODE, Some("no")), [NoReplica]);
+        let with_replica = NODE.replace("slaves:0", "slaves:1\r\nmin_slaves_good_slaves:1");
+        assert_eq!(advice(&with_replica, Some("no")), []);
+        assert_eq!(advice(&with_replica, None), []);
+        assert_eq!(advice(&with_replica, Some("yes")), [StopsAsAWhole]);
+        assert_eq!(advice(&with_replica.replace("cluster_enabled:1", "cluster_enabled:0"), Some("yes")), []);
+        for advice in [NoReplica, StopsAsAWhole] {
+            assert!(advice.to_string().contains('`'), "it says what to write: {advice}");
+        }
+    }
 
     #[test]
     fn what_is_said_of_each_redis() {
@@ -183,7 +225,11 @@ mod tests {
         ];
         for (changes, save, appendfsync, expected) in rows {
             let info = changes.iter().fold(ALL_WELL.to_owned(), |info, (from, to)| info.replace(from, to));
-            let settings = Settings { save: save.map(str::to_owned), appendfsync: appendfsync.map(str::to_owned) };
+            let settings = Settings {
+                save: save.map(str::to_owned),
+                appendfsync: appendfsync.map(str::to_owned),
+                full_coverage: None,
+            };
             let advice = advise(&info, &settings);
             assert_eq!(advice, expected, "{info} {settings:?}");
             for advice in advice {

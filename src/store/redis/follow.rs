@@ -6,6 +6,10 @@
 //! What must never happen in here: the mirror is called fresher than it is; a fault ends the loop.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -15,7 +19,7 @@ use super::dialer::Dialed;
 use super::feed::{Feed, Page, Revocation};
 use super::keys::evalsha;
 use super::recover::Progress;
-use super::{Known, Redis, nonce};
+use super::{Known, Redis, Shard, nonce};
 use crate::session::PARTITIONS;
 use crate::store::{Mirror, Operation, OperationOutcome};
 use crate::time::Timestamp;
@@ -36,10 +40,38 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 
-/// The reader of all streams.
+/// Follows all streams, each shard by itself. Never returns.
+pub(super) async fn follow(store: &Redis, mirror: &Mirror) {
+    let follow_one = |shard| Box::pin(async move { Follower::new(store, mirror, shard).run().await });
+    let mut followers: Vec<_> = store.shards.iter().map(follow_one).collect();
+    let follow_all = poll_fn(|context| {
+        for follower in &mut followers {
+            match follower.as_mut().poll(context) {
+                Poll::Pending => {}
+                Poll::Ready(never) => match never {},
+            }
+        }
+        Poll::<()>::Pending
+    });
+    tokio::join!(follow_all, sweep(store, mirror));
+}
+
+/// Forgets what no longer matters.
+async fn sweep(store: &Redis, mirror: &Mirror) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        mirror.remove_expired();
+        if let Some(copies) = &store.copies {
+            copies.catch_up();
+        }
+    }
+}
+
+/// The reader of the streams of a shard.
 pub(super) struct Follower<'a> {
     pub(super) store: &'a Redis,
     pub(super) mirror: &'a Mirror,
+    shard: &'a Shard,
     /// What other proxies know this one by.
     pub(super) proxy: String,
     pub(super) feeds: [Feed; PARTITIONS],
@@ -51,34 +83,38 @@ pub(super) struct Follower<'a> {
     pub(super) in_a_hurry: bool,
     /// The primary is another server than before, and what it holds has not been compared with the copies.
     server_is_new: bool,
-    /// What has been logged already, so that a long fault is one line and not a thousand.
-    pub(super) told_of_loss: bool,
-    told_of_fault: bool,
     /// The term of the primary that was read last.
     term: u64,
     backoff: Duration,
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(store: &'a Redis, mirror: &'a Mirror) -> Follower<'a> {
+    fn new(store: &'a Redis, mirror: &'a Mirror, shard: &'a Shard) -> Follower<'a> {
         Follower {
             store,
             mirror,
+            shard,
             proxy: nonce().unwrap_or_default(),
             feeds: std::array::from_fn(|_| Feed::default()),
             loaded: [false; PARTITIONS],
             progress: std::array::from_fn(|_| None),
             in_a_hurry: false,
             server_is_new: false,
-            told_of_loss: false,
-            told_of_fault: false,
             term: 0,
             backoff: BACKOFF_MIN,
         }
     }
 
-    /// Never returns.
-    pub(super) async fn run(&mut self) {
+    /// The partitions that this one follows.
+    pub(super) fn partitions(&self) -> Range<usize> {
+        self.shard.partitions.clone()
+    }
+
+    fn loaded(&self) -> Vec<usize> {
+        self.partitions().filter(|partition| self.loaded[*partition]).collect()
+    }
+
+    async fn run(&mut self) -> Infallible {
         loop {
             let began = Instant::now();
             let fault = match self.connect().await {
@@ -89,11 +125,12 @@ impl<'a> Follower<'a> {
             };
             let outcome = if fault.is_timeout() { OperationOutcome::Timeout } else { OperationOutcome::Error };
             self.store.observe.store_request(Operation::Follow, outcome, began.elapsed());
-            if !self.told_of_fault {
-                self.told_of_fault = true;
-                tracing::warn!(error = %fault, "the revocations in Redis cannot be followed; trying again");
+            if self.store.told_of_fault.begins(self.partitions().start) {
+                tracing::warn!(
+                    error = %fault, partitions = ?self.partitions(),
+                    "the revocations in Redis cannot be followed; trying again"
+                );
             }
-            self.mirror.remove_expired();
             tokio::time::sleep(self.backoff).await;
             self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
         }
@@ -103,7 +140,7 @@ impl<'a> Follower<'a> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(Duration::from_secs(1)))
             .set_response_timeout(Some(PATIENCE));
-        let Dialed { mut connection, term } = self.store.dialer.connect(&config).await?;
+        let Dialed { mut connection, term } = self.shard.dialer.connect(&config).await?;
         let term_before = std::mem::replace(&mut self.term, term);
         if term_before != term {
             // Another server than the one that acknowledged what the mirror holds: it may have to be given back.
@@ -120,13 +157,13 @@ impl<'a> Follower<'a> {
         Ok(connection)
     }
 
-    async fn follow(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<std::convert::Infallible> {
+    async fn follow(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<Infallible> {
         let mut tick_at = Instant::now();
-        let mut sweep_at = Instant::now();
         loop {
             self.notice_losses();
             self.recover(connection).await?;
-            if self.loaded == [true; PARTITIONS] && std::mem::take(&mut self.told_of_loss) {
+            let is_open = self.loaded().len() == self.partitions().len();
+            if is_open && self.store.told_of_loss.ends(self.partitions().start) {
                 tracing::info!("the store in Redis is open");
             }
             if tick_at <= Instant::now() {
@@ -140,15 +177,8 @@ impl<'a> Follower<'a> {
                 }
                 self.store.observe.store_request(Operation::Follow, OperationOutcome::Ok, began.elapsed());
                 self.backoff = BACKOFF_MIN;
-                if std::mem::take(&mut self.told_of_fault) {
+                if self.store.told_of_fault.ends(self.partitions().start) {
                     tracing::info!("the revocations in Redis are followed again");
-                }
-            }
-            if sweep_at <= Instant::now() {
-                sweep_at = Instant::now() + SWEEP_EVERY;
-                self.mirror.remove_expired();
-                if let Some(copies) = &self.store.copies {
-                    copies.catch_up();
                 }
             }
             self.sleep_until_news(connection, tick_at.saturating_duration_since(Instant::now())).await?;
@@ -157,7 +187,7 @@ impl<'a> Follower<'a> {
 
     /// A call may have found that the store has lost its memory.
     fn notice_losses(&mut self) {
-        for partition in 0..PARTITIONS {
+        for partition in self.partitions() {
             if self.loaded[partition] && matches!(*self.store.known(partition), Known::Lost | Known::RolledBack(_)) {
                 self.loaded[partition] = false;
             }
@@ -165,12 +195,12 @@ impl<'a> Follower<'a> {
     }
 
     async fn tick(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        self.store.dialer.confirm().await?;
+        self.shard.dialer.confirm_once_a_tick().await?;
         let keep = (self.store.access_tail + KEPT_LONGER).as_millis() as u64;
         let mut pipe = redis::pipe();
         pipe.cmd("ROLE");
         let mut asked = Vec::new();
-        for partition in (0..PARTITIONS).filter(|partition| self.loaded[*partition]) {
+        for partition in self.loaded() {
             let Ok(epoch) = self.store.epoch(partition) else { continue };
             let keys = self.store.keys.for_heartbeat(partition);
             let arguments = (&*epoch, nonce()?, HEARTBEAT_MIN_MS, keep);
@@ -186,19 +216,17 @@ impl<'a> Follower<'a> {
             }
         }
         self.notice_losses();
-        let loaded = (0..PARTITIONS).filter(|partition| self.loaded[*partition]).collect();
-        self.read(connection, loaded).await
+        self.read(connection, self.loaded()).await
     }
 
     /// Sleeps in Redis until an entry arrives, and reads the partitions that have one.
     async fn sleep_until_news(&mut self, connection: &mut MultiplexedConnection, at_most: Duration) -> RedisResult<()> {
-        let names: HashMap<String, usize> = (0..PARTITIONS)
-            .filter(|partition| self.loaded[*partition])
-            .map(|partition| (self.store.keys.revocations(partition), partition))
-            .collect();
+        let loaded = self.loaded().into_iter();
+        let names: HashMap<_, _> =
+            loaded.map(|partition| (self.store.keys.revocations(partition), partition)).collect();
         let at_most = match std::mem::take(&mut self.in_a_hurry) {
             true => at_most.min(Duration::from_millis(1)),
-            false if names.len() < PARTITIONS => at_most.min(RECOVER_EVERY),
+            false if names.len() < self.partitions().len() => at_most.min(RECOVER_EVERY),
             false => at_most,
         };
         if names.is_empty() {

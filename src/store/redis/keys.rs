@@ -1,12 +1,19 @@
 //! The names of keys, and the scripts.
 //!
-//! Everything that one commit touches carries the same hash tag, `{07}` say, and so lives in one slot of a cluster.
+//! Everything that one commit touches carries the same hash tag, `{07}` say, and so lives in one slot of a cluster. There
+//! is no key without such a tag.
 
 use std::fmt::Display;
 
 use redis::{Cmd, Script, ToRedisArgs};
 
 use crate::session::SessionId;
+
+/// The partition that is home to what the proxies say of themselves.
+pub(super) const PROXIES_IN: usize = 0;
+
+/// How many slots a cluster has.
+const SLOTS: u16 = 16384;
 
 /// Key names under one prefix.
 pub(super) struct Keys {
@@ -22,9 +29,12 @@ impl Keys {
         self.key(id.partition(), format_args!("s:{id}"))
     }
 
-    /// What all names of session records look like, for `SCAN`.
-    pub(super) fn sessions(&self) -> String {
-        format!("{}{{??}}:s:*", self.prefix)
+    /// What the names of all session records look like, for `SCAN`; or of those in one partition.
+    pub(super) fn sessions(&self, partition: Option<usize>) -> String {
+        match partition {
+            None => format!("{}{{??}}:s:*", self.prefix),
+            Some(partition) => self.key(partition, "s:*"),
+        }
     }
 
     /// The living sessions of a subject, scored by their absolute end.
@@ -62,14 +72,31 @@ impl Keys {
         self.key(partition, "giving_back")
     }
 
-    /// What the proxies say of themselves. It belongs to no partition, and is touched alone.
+    /// A key that is never there.
+    pub(super) fn nowhere(&self, partition: usize) -> String {
+        self.key(partition, "nowhere")
+    }
+
+    /// What the proxies say of themselves. It has nothing to do with the partition that it is in.
     pub(super) fn proxies(&self) -> String {
-        format!("{}proxies", self.prefix)
+        self.key(PROXIES_IN, "proxies")
     }
 
     fn key(&self, partition: usize, name: impl Display) -> String {
         format!("{}{{{partition:02}}}:{name}", self.prefix)
     }
+}
+
+/// The slot of all keys of a partition: CRC-16 (XMODEM) of what is in the braces.
+pub(super) fn slot(partition: usize) -> u16 {
+    crc16(format!("{partition:02}").as_bytes()) % SLOTS
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        let step = |crc: u16, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), step)
+    })
 }
 
 /// The scripts. Each says itself what it does.
@@ -98,4 +125,17 @@ pub(super) fn evalsha<const N: usize>(script: &Script, keys: [String; N], argume
     let mut command = redis::cmd("EVALSHA");
     command.arg(script.get_hash()).arg(N).arg(&keys[..]).arg(arguments);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_has_one_slot() {
+        // The check value in the specification of Redis Cluster.
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        // As `CLUSTER KEYSLOT portcullis:{07}:epoch` says.
+        assert_eq!([slot(0), slot(7), slot(15)], [13254, 801, 4178]);
+    }
 }

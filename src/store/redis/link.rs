@@ -40,8 +40,9 @@ impl Link {
     }
 
     /// Does `call`, on a new connection if there is none. If the connection turns out to have been closed, by a restart
-    /// say, or that another server has become the primary, `call` is done once more: to repeat a read is harmless, and a commit whose first try did arrive finds
-    /// another record than it expected, a conflict, which has the caller read and decide again.
+    /// say, or if another server has become the primary, or if the slot belongs to another node, `call` is done once more: to
+    /// repeat a read is harmless, and a commit whose first try did arrive finds another record than it expected, a conflict,
+    /// which has the caller read and decide again.
     pub(super) async fn call<T, Answer>(&self, call: impl Fn(MultiplexedConnection) -> Answer) -> Result<T, StoreError>
     where
         Answer: Future<Output = RedisResult<T>>,
@@ -59,7 +60,8 @@ impl Link {
             if puts_connection_in_doubt(&error) {
                 self.discard(number);
             }
-            if repeated || !error.is_connection_dropped() {
+            let moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+            if repeated || !(error.is_connection_dropped() || moved) {
                 return Err(unavailable(error));
             }
             repeated = true;
@@ -106,14 +108,15 @@ fn next_number() -> u64 {
 /// Is the connection broken, silent, out of step, or to a server that is no primary any more?
 fn puts_connection_in_doubt(error: &RedisError) -> bool {
     match error.kind() {
-        // Redis is there and says why not. A new connection would be told the same.
+        // Redis is there and says why not. A new connection would be told the same. The last two are said while a slot is on
+        // its way to another node; once it has arrived, that it was moved, and then it is time to look for the other.
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::NoScript
             | ServerErrorKind::NoPerm
             | ServerErrorKind::ExecAbort
             | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown,
+            | ServerErrorKind::Ask,
         ) => false,
         // Older versions wrap a script's READONLY into a plain error. A new connection has the password of now.
         ErrorKind::Server(ServerErrorKind::ResponseError) | ErrorKind::Extension => {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{
@@ -9,16 +10,21 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::sentinels::{Address, Sentinels};
+use super::cluster::Cluster;
+use super::dialer::Address;
+use super::sentinels::Sentinels;
 
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://[user[:password]@]host[:port][/database]`, or `rediss://` for TLS. With `sentinels`, host and port are
-    /// those that they name.
+    /// `redis://[user[:password]@]host[:port][/database]`, or `rediss://` for TLS. With `sentinels` or `cluster`, host and
+    /// port are those that they name.
     pub url: String,
     /// Who knows where the primary is, if that can change.
     pub sentinels: Option<SentinelOptions>,
+    /// Nodes of a cluster, as `redis://host[:port]` or `rediss://host[:port]`; the others are learned from them. Empty: it is
+    /// not a cluster.
+    pub cluster: Vec<String>,
     /// The user, in place of the one in the URL.
     pub username: Option<String>,
     /// The password, in place of the one in the URL.
@@ -76,6 +82,7 @@ impl RedisOptions {
         RedisOptions {
             url: url.into(),
             sentinels: None,
+            cluster: Vec::new(),
             username: None,
             password: None,
             key_prefix: "portcullis:".to_owned(),
@@ -98,6 +105,23 @@ impl RedisOptions {
         let Some(SentinelOptions { urls, master_name, username, password }) = &self.sentinels else { return Ok(None) };
         let accesses = urls.iter().map(|url| self.access_to(url, username.as_deref(), password.as_ref()));
         Ok(Some(Sentinels::new(accesses.collect::<Result<_, _>>()?, master_name.clone())))
+    }
+
+    /// What it takes to ask the nodes of the cluster, if it is one.
+    pub(super) fn cluster(&self) -> Result<Option<Arc<Cluster>>, RedisOptionsError> {
+        if self.cluster.is_empty() {
+            return Ok(None);
+        }
+        let access = self.access()?;
+        if access.info.redis_settings().db() != 0 {
+            return Err(RedisOptionsError::ClusterDatabase);
+        }
+        let seed = |url: &String| match self.access_to(url, None, None)?.info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Ok((host.clone(), *port)),
+            other => Err(RedisOptionsError::Url(format!("{other} is no node of a cluster"))),
+        };
+        let seeds = self.cluster.iter().map(seed).collect::<Result<_, _>>()?;
+        Ok(Some(Cluster::new(seeds, access)))
     }
 
     fn access_to(
@@ -153,6 +177,15 @@ impl Access {
         Access { info: self.info.clone().set_addr(addr), ..self.clone() }
     }
 
+    /// Host and port, to be told.
+    pub(super) fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     /// A client that has not connected yet, with the password as it is now.
     pub(super) async fn client(&self) -> RedisResult<Client> {
         let access = self.clone();
@@ -169,7 +202,7 @@ impl Access {
             settings = settings.set_password(password.expose_secret());
         }
         let info = self.info.clone().set_redis_settings(settings);
-        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        if !self.is_tls() {
             return Client::open(info);
         }
         // It is an error that somebody has been here before, and that is fine.
@@ -183,6 +216,7 @@ impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisOptions")
             .field("sentinels", &self.sentinels)
+            .field("cluster", &self.cluster.len())
             .field("username", &self.username)
             .field("key_prefix", &self.key_prefix)
             .field("ca_file", &self.ca_file)
@@ -197,6 +231,9 @@ pub enum RedisOptionsError {
     /// The URL cannot be used.
     #[error("the URL of Redis cannot be used ({0}): write redis://host:6379/0, or rediss://host:6379/0 for TLS")]
     Url(String),
+    /// A database is given for a cluster.
+    #[error("a Redis Cluster has no databases but 0: write the URL without one")]
+    ClusterDatabase,
     /// The prefix has braces in it.
     #[error("a Redis key prefix must not contain `{{` or `}}`: write portcullis:")]
     KeyPrefix,

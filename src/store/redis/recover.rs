@@ -19,7 +19,7 @@ use super::follow::Follower;
 use super::give_back::{CHUNK, Held};
 use super::keys::evalsha;
 use super::{Known, nonce};
-use crate::session::{PARTITIONS, SessionId};
+use crate::session::SessionId;
 use crate::store::Freshness;
 use crate::time::Timestamp;
 
@@ -63,7 +63,7 @@ enum Standing {
 impl Follower<'_> {
     /// One step towards partitions that are loaded and open. They stay as they are while other proxies have time.
     pub(super) async fn recover(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
-        let partitions: Vec<usize> = (0..PARTITIONS).filter(|partition| !self.loaded[*partition]).collect();
+        let partitions: Vec<usize> = self.partitions().filter(|partition| !self.loaded[*partition]).collect();
         if partitions.is_empty() {
             return Ok(());
         }
@@ -268,8 +268,7 @@ impl Follower<'_> {
             }
             had_one
         };
-        if !self.told_of_loss {
-            self.told_of_loss = true;
+        if self.store.told_of_loss.begins(self.partitions().start) {
             if had_one {
                 tracing::warn!(
                     "the store has lost something; waiting until all proxies have given back what they hold"

@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::dialer::{Address, Named};
 use super::options::Access;
 
 /// How long a sentinel may take to answer.
@@ -32,17 +33,6 @@ struct Sentinel {
     current: Mutex<Option<MultiplexedConnection>>,
 }
 
-/// What one sentinel says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Said {
-    primary: Address,
-    /// Grows with each failover.
-    epoch: u64,
-}
-
-/// Host and port.
-pub(super) type Address = (String, u16);
-
 impl Sentinels {
     pub(super) fn new(sentinels: Vec<Access>, master_name: String) -> Sentinels {
         let sentinel = |access| Arc::new(Sentinel { access, current: Mutex::default() });
@@ -51,7 +41,7 @@ impl Sentinels {
     }
 
     /// Where the primary is, as most of the sentinels know it.
-    pub(super) async fn primary(&self) -> RedisResult<Address> {
+    pub(super) async fn primary(&self) -> RedisResult<Named> {
         let mut asked = JoinSet::new();
         for sentinel in &self.sentinels {
             let (sentinel, master_name) = (Arc::clone(sentinel), Arc::clone(&self.master_name));
@@ -77,7 +67,7 @@ fn is_most(some: usize, all: usize) -> bool {
 }
 
 impl Sentinel {
-    async fn ask(&self, master_name: &str) -> RedisResult<Said> {
+    async fn ask(&self, master_name: &str) -> RedisResult<Named> {
         let kept = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
         let kept = match kept {
             None => None,
@@ -100,31 +90,31 @@ impl Sentinel {
 }
 
 /// The address first: if the epoch grows in between, the answer is older than it says, and is corrected by the next.
-async fn ask(connection: &mut MultiplexedConnection, master_name: &str) -> RedisResult<Said> {
+async fn ask(connection: &mut MultiplexedConnection, master_name: &str) -> RedisResult<Named> {
     let mut questions = redis::pipe();
     questions.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master_name);
     questions.cmd("SENTINEL").arg("MASTER").arg(master_name);
-    let (primary, fields): (Option<Address>, HashMap<String, String>) = questions.query_async(connection).await?;
+    let (address, fields): (Option<Address>, HashMap<String, String>) = questions.query_async(connection).await?;
     let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok());
-    match (primary, epoch) {
-        (Some(primary), Some(epoch)) => Ok(Said { primary, epoch }),
+    match (address, epoch) {
+        (Some(address), Some(epoch)) => Ok(Named { address, epoch }),
         _ => Err((ErrorKind::UnexpectedReturnType, "a sentinel does not answer like one").into()),
     }
 }
 
-fn decide(said: Vec<Said>, all: usize, last_error: Option<RedisError>) -> RedisResult<Address> {
+fn decide(said: Vec<Named>, all: usize, last_error: Option<RedisError>) -> RedisResult<Named> {
     if !is_most(said.len(), all) {
         let why = last_error.map(|error| format!("; {error}")).unwrap_or_default();
         let detail = format!("{} of {all}{why}", said.len());
         return Err(RedisError::from((ErrorKind::Io, "too few sentinels say who the primary is", detail)));
     }
     let latest = said.iter().map(|said| said.epoch).max().unwrap_or_default();
-    let mut named = said.into_iter().filter(|said| said.epoch == latest).map(|said| said.primary);
+    let mut named = said.into_iter().filter(|said| said.epoch == latest);
     let Some(first) = named.next() else { return Err((ErrorKind::Io, "there is no sentinel").into()) };
     match named.find(|other| *other != first) {
         None => Ok(first),
         Some(other) => {
-            let detail = format!("{}:{} or {}:{}", first.0, first.1, other.0, other.1);
+            let detail = format!("{first} or {other}");
             Err((ErrorKind::Io, "the sentinels do not agree who the primary is", detail).into())
         }
     }
@@ -136,8 +126,8 @@ mod tests {
 
     #[test]
     fn most_have_to_answer_and_the_latest_failover_counts() {
-        let said = |host: &str, epoch| Said { primary: (host.to_owned(), 6379), epoch };
-        let decided = |all, said| decide(said, all, None).ok().map(|(host, _)| host);
+        let said = |host: &str, epoch| Named { address: (host.to_owned(), 6379), epoch };
+        let decided = |all, said| decide(said, all, None).ok().map(|named| named.address.0);
         assert_eq!(decided(1, vec![said("a", 0)]).as_deref(), Some("a"));
         assert_eq!(decided(3, vec![said("a", 1), said("a", 1)]).as_deref(), Some("a"));
         // Whoever has not heard of the failover yet is wrong, however many they are.

@@ -29,6 +29,7 @@ pub use metrics::Metrics;
 pub use portcullis::Portcullis;
 pub use ports::free_port;
 pub use raw_h2::{H2Answer, raw_h2};
+pub use redis::cluster::RedisCluster;
 pub use redis::{Options as RedisOptions, RedisServer};
 pub use setups::{Cluster, Setup};
 pub use wire::{RawConnection, raw};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::{Portcullis, RedisOptions, RedisServer, new_keys};
+use super::{Portcullis, RedisCluster, RedisOptions, RedisServer, new_keys};
 
 /// How sessions are kept, and by how many proxies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,15 +15,18 @@ pub enum Setup {
     Redis,
     /// Two proxies on one Redis.
     TwoOnRedis,
+    /// Two proxies on a Redis Cluster with replicas.
+    TwoOnRedisCluster,
 }
 
 /// Proxies that share sessions, and what they share them through.
 pub struct Cluster {
     /// The proxies, alike but for their addresses.
     pub gates: Vec<Portcullis>,
-    /// The store that they share, if it is not the embedded one.
+    /// The store that they share, if it is one Redis.
     pub redis: Option<RedisServer>,
     shared: TempDir,
+    _redis_cluster: Option<RedisCluster>,
 }
 
 impl Cluster {
@@ -35,26 +38,27 @@ impl Cluster {
     /// The same with environment variables for the proxies.
     pub async fn start_with(setup: Setup, config: &str, environment: &[(&'static str, &'static str)]) -> Cluster {
         let shared = TempDir::new().expect("a temporary folder");
-        let (redis, proxies) = match setup {
-            Setup::Embedded => (None, 1),
-            Setup::Redis => (Some(durable_redis()), 1),
-            Setup::TwoOnRedis => (Some(durable_redis()), 2),
-        };
+        let redis = matches!(setup, Setup::Redis | Setup::TwoOnRedis).then(|| RedisServer::start_with(durable()));
+        let redis_cluster = (setup == Setup::TwoOnRedisCluster)
+            .then(|| RedisCluster::start(true, &RedisOptions { cluster_node_timeout: Some(5000), ..durable() }));
+        let proxies = if matches!(setup, Setup::Embedded | Setup::Redis) { 1 } else { 2 };
         let mut config = config.to_owned();
-        if let Some(redis) = &redis {
+        let store = match (&redis, &redis_cluster) {
+            (Some(redis), _) => Some(format!("url: \"{}\"", redis.url())),
+            // One of them is enough to learn the others.
+            (_, Some(cluster)) => Some(format!("cluster: [\"{}\"]", cluster.nodes[0].url())),
+            (None, None) => None,
+        };
+        if let Some(store) = store {
             let keys = shared.path().join("keys.jwks");
             new_keys(&keys);
-            config += &format!(
-                "\nkeys: {{ file: {} }}\nstore: {{ redis: {{ url: \"{}\" }} }}\n",
-                keys.display(),
-                redis.url()
-            );
+            config += &format!("\nkeys: {{ file: {} }}\nstore: {{ redis: {{ {store} }} }}\n", keys.display());
         }
         let mut gates = Vec::new();
         for _ in 0..proxies {
             gates.push(Portcullis::start_with(&config, environment).await);
         }
-        Cluster { gates, redis, shared }
+        Cluster { gates, redis, shared, _redis_cluster: redis_cluster }
     }
 
     /// The file with the keys that proxies on Redis share.
@@ -74,6 +78,6 @@ impl Cluster {
 }
 
 /// A Redis that keeps what it has acknowledged, as one that is to be relied on has to.
-fn durable_redis() -> RedisServer {
-    RedisServer::start_with(RedisOptions { durable: true, ..RedisOptions::default() })
+fn durable() -> RedisOptions {
+    RedisOptions { durable: true, ..RedisOptions::default() }
 }
