@@ -147,9 +147,11 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         let status = match error {
             StoreError::CursorUnknown => StatusCode::BAD_REQUEST,
-            StoreError::TimedOut(_) | StoreError::Unavailable(_) | StoreError::Amnesia | StoreError::Corrupt(..) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            StoreError::TimedOut(_)
+            | StoreError::Unavailable(_)
+            | StoreError::Amnesia
+            | StoreError::Unsure(_)
+            | StoreError::Corrupt(..) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, error.to_string())
     }

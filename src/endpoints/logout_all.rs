@@ -22,7 +22,10 @@ impl Endpoints {
         // Asked before the record is read: whatever was ended here by then, the record says so too, and why.
         let known_ended = self.sessions.mirror().revocations.contains(&presented.session);
         let Some(stored) = self.sessions.get(&presented.session).await? else {
-            return Err(Refused::grant(Reason::SessionUnknown));
+            return Err(match self.sessions.is_absent(&presented.session).await? {
+                true => Refused::grant(Reason::SessionUnknown),
+                false => Refused::request(Reason::StoreUnavailable),
+            });
         };
         let own = &stored.session;
         let (subject, session, address) = (&*own.subject, own.id, request.address);

@@ -50,7 +50,7 @@ use crate::token::{AccessPolicy, KeySet};
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How often a lost race is run again. Each loss means that another request has won, and after a rotation the losers
-/// only read: more than two in a row are hardly possible.
+/// change nothing: more than two in a row are hardly possible.
 const ATTEMPTS: usize = 16;
 
 /// The endpoints, wired. One per configuration.

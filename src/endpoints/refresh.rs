@@ -1,6 +1,7 @@
 //! `/refresh`: trades the refresh token, in the cookie or in the body, for new tokens that come back the same way.
 //!
 //! Read, judge (`session::rotate`), write against exactly what was read, answer. A lost race is read and judged again.
+//! What is answered without a change is committed as it is: so it was true at a store that takes writes.
 //! User and roles are read anew before anything is written: while it cannot be told who may log in, nothing changes.
 
 use std::net::IpAddr;
@@ -16,7 +17,7 @@ use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request, Transport};
 use crate::gate::{Reason, Reply};
 use crate::login::Principal;
 use crate::session::{Attempt, EndReason, Outcome, Refusal, Session, rotate};
-use crate::store::{Committed, Stored};
+use crate::store::Committed;
 use crate::time::Timestamp;
 use crate::token::RefreshToken;
 
@@ -64,10 +65,13 @@ impl Endpoints {
             // Before the session is read: what is issued from it must not outlive a revocation that came since.
             let now = self.now();
             let Some(stored) = self.sessions.get(&presented.session).await? else {
-                return Err(Refused::grant(Reason::SessionUnknown));
+                match self.sessions.is_absent(&presented.session).await? {
+                    true => return Err(Refused::grant(Reason::SessionUnknown)),
+                    false => continue,
+                }
             };
             let session = &stored.session;
-            let (outcome, write) = match self.judge(session, presented, client, now)? {
+            let (outcome, change) = match self.judge(session, presented, client, now)? {
                 Outcome::Kept { write } => (RefreshOutcome::Kept, write),
                 Outcome::Rotated { write } => (RefreshOutcome::Rotated, Some(write)),
                 Outcome::Retried { write, late: false } => (RefreshOutcome::Retried, write),
@@ -89,8 +93,10 @@ impl Endpoints {
                 Some(principal) => principal,
                 unknown => unknown.insert(self.who_today(session, client).await?),
             };
-            let issued = self.issue(write.as_ref().unwrap_or(session), principal, now)?;
-            if self.write(&stored, write.as_ref()).await? == Committed::Conflict {
+            // Also what changes nothing: a primary of the past, which can still be read, takes no writes.
+            let next = change.as_ref().unwrap_or(session);
+            let issued = self.issue(next, principal, now)?;
+            if self.sessions.commit(Some(&stored), next).await? == Committed::Conflict {
                 continue;
             }
             if outcome == RefreshOutcome::RetriedLate {
@@ -117,17 +123,12 @@ impl Endpoints {
             now,
             mark_of_record_key: mark(&session.mac_key).ok_or_else(|| key_unknown(session))?,
             mark_of_active_key: mark(active_mac_key).ok_or_else(|| Refused::request(Reason::Internal))?,
+            mark_of_presented_key: mark(&presented.key).ok_or_else(|| Refused::request(Reason::Internal))?,
             active_mac_key,
+            presented_mac_key: &presented.key,
             known_ended: self.sessions.mirror().revocations.contains(&session.id),
         };
         Ok(rotate(Some(session), &attempt, &self.rotation))
-    }
-
-    async fn write(&self, stored: &Stored, next: Option<&Session>) -> Result<Committed, Refused> {
-        match next {
-            Some(next) => Ok(self.sessions.commit(Some(stored), next).await?),
-            None => Ok(Committed::Yes),
-        }
     }
 
     /// Who the subject is today. If it may no longer log in, its session ends.

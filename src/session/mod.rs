@@ -17,7 +17,7 @@ pub use id::{PARTITIONS, ParseSessionIdError, SessionId};
 pub use merge::merge;
 pub use record::{ClientMark, EndReason, Ending, KeyId, Rotation, Session};
 pub use revocations::RevocationList;
-pub use rotate::{Attempt, LateRetry, Outcome, Refusal, RotationPolicy, rotate};
+pub use rotate::{Attempt, GRACE_MAX, LateRetry, Outcome, Refusal, RotationPolicy, rotate};
 
 #[cfg(test)]
 mod tests;

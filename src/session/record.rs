@@ -1,12 +1,13 @@
 //! What is kept of a session.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::SessionId;
+use super::{GRACE_MAX, SessionId};
 use crate::time::Timestamp;
 
 /// The `kid` of a key: a thumbprint of the key (RFC 7638), so equal ids mean equal keys.
@@ -133,6 +134,18 @@ impl Session {
     /// Neither ended nor past its absolute end.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.ended.is_none() && now < self.ends_at
+    }
+
+    /// Until when access tokens of the session have to be refused; none if it has not ended. `tail` is how long after its
+    /// end one could be alive, if all clocks went right.
+    ///
+    /// They do not: a clock that leaps back between a refresh and the logout reckons the end to be before tokens that are
+    /// alive again when it leaps ahead. So what the record says of the last refresh counts as well: no access token was
+    /// issued after the last grace had closed.
+    pub fn revoked_until(&self, tail: Duration) -> Option<Timestamp> {
+        let ending = self.ended?;
+        let refreshed = self.rotation.map_or(self.created_at, |rotation| rotation.at.plus(GRACE_MAX));
+        Some(ending.at.max(self.created_at).max(refreshed).plus(tail))
     }
 
     /// The same session, ended. A session that has ended already keeps its first ending.

@@ -38,6 +38,13 @@ impl RevocationList {
         !shard.is_empty() && shard.binary_search_by(|(id, _)| id.cmp(session)).is_ok()
     }
 
+    /// Until when `session` is listed, if it is.
+    pub fn until(&self, session: &SessionId) -> Option<Timestamp> {
+        let shard = self.shard(session).load();
+        let place = shard.binary_search_by(|(id, _)| id.cmp(session)).ok()?;
+        Some(Timestamp::from_secs(shard[place].1.into()))
+    }
+
     /// Lists `session` until `until`. Listing it again keeps the later time.
     pub fn insert(&self, session: SessionId, until: Timestamp) {
         let until_s = u32::try_from(until.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
@@ -153,6 +160,7 @@ mod tests {
         list.insert(id(1), now);
         list.remove_expired(now.plus(Duration::from_secs(899)));
         assert!(list.contains(&id(1)));
+        assert_eq!((list.until(&id(1)), list.until(&id(2))), (Some(now.plus(Duration::from_secs(900))), None));
         assert_eq!(list.len(), 1);
     }
 

@@ -9,6 +9,9 @@ use std::time::Duration;
 use super::{ClientMark, EndReason, KeyId, Rotation, Session};
 use crate::time::Timestamp;
 
+/// The longest grace that can be configured.
+pub const GRACE_MAX: Duration = Duration::from_secs(60);
+
 /// Who may present the previous refresh token after the grace, when its successor was never used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum LateRetry {
@@ -24,7 +27,7 @@ pub enum LateRetry {
 /// How rotation is configured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RotationPolicy {
-    /// For how long after a rotation the previous refresh token still yields its successor: 0 to 60 s.
+    /// For how long after a rotation the previous refresh token still yields its successor: up to [`GRACE_MAX`].
     pub grace: Duration,
     /// What holds after that.
     pub late_retry: LateRetry,
@@ -41,8 +44,13 @@ pub struct Attempt<'a> {
     pub mark_of_record_key: ClientMark,
     /// The client's mark under `active_mac_key`: kept in the record when this attempt rotates.
     pub mark_of_active_key: ClientMark,
+    /// The client's mark under `presented_mac_key`: kept in the record when this attempt is what the store hears first of
+    /// the generation.
+    pub mark_of_presented_key: ClientMark,
     /// The MAC key that new refresh tokens are made with.
     pub active_mac_key: &'a KeyId,
+    /// The MAC key that the presented token is made with.
+    pub presented_mac_key: &'a KeyId,
     /// This proxy knows the session as ended, whatever the record says (the store may have been rolled back).
     pub known_ended: bool,
 }
@@ -62,8 +70,8 @@ pub enum Refusal {
 /// against exactly the record that was judged; after a lost race the record is read and judged again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// The current token again, within the grace of its own rotation: at most one rotation per grace,
-    /// so that a slow tab is never two behind.
+    /// The presented token again, within the grace of its own rotation: at most one rotation per grace,
+    /// so that a slow tab is never two behind. When the store has lost that rotation, it is told of it.
     Kept {
         /// To be committed, unless the record says all this already.
         write: Option<Session>,
@@ -104,11 +112,14 @@ pub fn rotate(session: Option<&Session>, attempt: &Attempt<'_>, policy: &Rotatio
     let presented = attempt.generation;
     let current = session.generation;
 
-    if presented == current && grace_open {
+    if presented > current {
+        // The MAC is ours, so only we can have made it, and the store has lost its rotation. Whoever has not heard of that
+        // one yet has its grace from now on: to rotate at once would put such a tab two behind.
+        Outcome::Kept { write: Some(caught_up(session, attempt)) }
+    } else if presented == current && grace_open {
         let write = (!session.used).then(|| Session { used: true, ..session.clone() });
         Outcome::Kept { write }
-    } else if presented >= current {
-        // Ahead of the store: the MAC is ours, so only we can have made it, and the store has lost something.
+    } else if presented == current {
         Outcome::Rotated { write: successor(session, attempt) }
     } else if presented + 1 < current {
         Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
@@ -123,6 +134,18 @@ pub fn rotate(session: Option<&Session>, attempt: &Attempt<'_>, policy: &Rotatio
         Outcome::Retried { write: None, late: false }
     } else {
         Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
+    }
+}
+
+/// The session at the presented generation, which the store has lost. It names the key of the presented token, so that the
+/// same token is derived from it, byte for byte.
+fn caught_up(session: &Session, attempt: &Attempt<'_>) -> Session {
+    Session {
+        generation: attempt.generation,
+        mac_key: attempt.presented_mac_key.clone(),
+        rotation: Some(Rotation { at: attempt.now, client: attempt.mark_of_presented_key }),
+        used: true,
+        ..session.clone()
     }
 }
 

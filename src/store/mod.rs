@@ -64,6 +64,9 @@ pub enum StoreError {
     /// It lost its memory, and the proxies have not merged back what they hold.
     #[error("the store has lost its memory and is being restored")]
     Amnesia,
+    /// It has no record of a session, and whoever may hold a copy has not had the time to give it back.
+    #[error("the store has no record of session {0}, and has not been in line for long enough to be sure of that")]
+    Unsure(SessionId),
     /// A list was asked to go on from where no page of it ended. The one fault in here that the caller is to blame for.
     #[error("no page of this store's sessions ended there; begin without a cursor")]
     CursorUnknown,
@@ -80,10 +83,19 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads the record of a session.
     async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError>;
 
+    /// Makes sure that there is no record of the session, where [`Backend::get`] has found none; false: there is one. To
+    /// tell a client that its session is unknown has it throw the session away, so nobody must be able to know it: the
+    /// store is one that takes writes, and whoever may hold a copy has had the time to give it back. A store that nobody
+    /// else writes to has nothing to doubt.
+    async fn is_absent(&self, _id: &SessionId) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
     /// Replaces the record by `next`, in one atomic and durable step, if it is still exactly `expected` (none: there
     /// is no record). If `next` has ended and `expected` had not, the same step publishes the revocation.
     /// The step also keeps the list of the subject's sessions.
     ///
+    /// A living session can be committed as it is: its `Yes` says that it is so at a store that takes writes.
     /// An ended session can be committed again as it is. That publishes nothing twice, and its `Yes` says once more that
     /// the ending is as durable as the store can make it: who finds a session ended has not been told so.
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError>;

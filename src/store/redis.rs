@@ -25,7 +25,7 @@ mod shard;
 mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +37,7 @@ pub use self::dialer::FAILOVER_NOTICE;
 use self::give_back::Held;
 use self::keys::{Keys, PROXIES_IN, Scripts};
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
+use self::recover::LEASE;
 use self::shard::Shard;
 use self::told::Told;
 use super::{
@@ -52,6 +53,7 @@ pub struct Redis {
     keys: Keys,
     scripts: Scripts,
     known: [Mutex<Known>; PARTITIONS],
+    in_line: [Mutex<InLine>; PARTITIONS],
     mirror: Arc<Mirror>,
     access_tail: Duration,
     deadline: Duration,
@@ -75,12 +77,31 @@ enum Known {
     Epoch(Arc<str>),
 }
 
-/// What the commit script answers.
+/// Since when a partition's mirror and copies have been compared with the store, and with which primary.
+#[derive(Clone, Copy)]
+struct InLine {
+    since: Instant,
+    term: u64,
+}
+
+/// What the scripts answer that compare a record.
 enum Verdict {
     Yes,
     Conflict,
     Closed,
     Amnesia,
+}
+
+impl Verdict {
+    fn of(answer: &str) -> RedisResult<Verdict> {
+        match answer {
+            "yes" => Ok(Verdict::Yes),
+            "conflict" => Ok(Verdict::Conflict),
+            "closed" => Ok(Verdict::Closed),
+            "amnesia" => Ok(Verdict::Amnesia),
+            _ => Err((redis::ErrorKind::UnexpectedReturnType, "an answer that the script does not give").into()),
+        }
+    }
 }
 
 impl Redis {
@@ -98,6 +119,7 @@ impl Redis {
             keys: Keys::new(options.key_prefix.clone()),
             scripts: Scripts::new(),
             known: std::array::from_fn(|_| Mutex::new(Known::NotYet)),
+            in_line: std::array::from_fn(|_| Mutex::new(InLine { since: Instant::now(), term: 0 })),
             mirror,
             access_tail,
             deadline: options.deadline,
@@ -132,6 +154,25 @@ impl Redis {
             Known::Lost | Known::RolledBack(_) => Err(StoreError::Amnesia),
             Known::NotYet => Err(StoreError::Unavailable("Redis: it has not been read yet".to_owned())),
         }
+    }
+
+    /// All that this proxy holds of the partition has been compared with the primary of this term.
+    fn in_line(&self, partition: usize, epoch: String, term: u64) {
+        *self.known(partition) = Known::Epoch(epoch.into());
+        let now_in_line = InLine { since: Instant::now(), term };
+        *self.in_line[partition].lock().unwrap_or_else(PoisonError::into_inner) = now_in_line;
+    }
+
+    /// Have all proxies had the time to give back to this primary what they hold of the partition?
+    fn has_been_in_line(&self, partition: usize) -> bool {
+        let InLine { since, term } = *self.in_line[partition].lock().unwrap_or_else(PoisonError::into_inner);
+        term == self.shard(partition).dialer.term() && since.elapsed() >= LEASE
+    }
+
+    /// What this proxy holds of a session.
+    fn held(&self, id: SessionId, copy: Option<Bytes>) -> Held {
+        let ended_at = self.mirror.revocations.until(&id).map(|until| until.minus(self.access_tail));
+        Held { id, copy, ended_at, unpublished: false }
     }
 
     /// The partition is not in the epoch `expected`, or not open. Unless the follower has moved on meanwhile, nothing is known
@@ -172,13 +213,7 @@ impl Redis {
         let (keys, arguments) = self.commit_call(epoch.as_bytes(), expected, next, next_record, published)?;
         let mut call = self.scripts.commit.prepare_invoke();
         let verdict: String = call.key(&keys[..]).arg(&arguments[..]).invoke_async(connection).await?;
-        match verdict.as_str() {
-            "yes" => Ok(Verdict::Yes),
-            "conflict" => Ok(Verdict::Conflict),
-            "closed" => Ok(Verdict::Closed),
-            "amnesia" => Ok(Verdict::Amnesia),
-            _ => Err((redis::ErrorKind::UnexpectedReturnType, "an answer that the script does not give").into()),
-        }
+        Verdict::of(&verdict)
     }
 
     /// Keys and arguments of the commit script. It publishes an ending at `published`.
@@ -232,10 +267,9 @@ impl Redis {
         let (epoch, record): (Option<Bytes>, Option<Bytes>) = answer?;
         self.check_epoch(partition, &known, epoch.as_deref())?;
         let stored = record.map(|record| record::decode(id, record)).transpose()?;
-        let Some(copies) = &self.copies else { return Ok(stored) };
 
-        let held = || Held { id: *id, copy: copy.clone(), ended_at: None, unpublished: false };
-        if copy.is_some() && held().is_ahead_of(stored.as_ref(), Timestamp::now()) {
+        let held = || self.held(*id, copy.clone());
+        if held().is_ahead_of(stored.as_ref(), Timestamp::now()) {
             let held = &held;
             let give_back =
                 |mut connection| async move { self.give_back(&mut connection, partition, vec![held()]).await };
@@ -245,7 +279,7 @@ impl Redis {
             self.check_epoch(partition, &known, epoch.as_deref())?;
             return record.map(|record| record::decode(id, record)).transpose();
         }
-        if let Some(stored) = &stored
+        if let (Some(copies), Some(stored)) = (&self.copies, &stored)
             && Some(&stored.record) != copy.as_ref()
         {
             copies.keep(vec![stored.session.clone()]);
@@ -258,6 +292,31 @@ impl Redis {
 impl Backend for Redis {
     async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
         self.read(id).await
+    }
+
+    async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let partition = id.partition();
+        let known = self.epoch(partition)?;
+        if !self.has_been_in_line(partition) {
+            return Err(StoreError::Unsure(*id));
+        }
+        let shard = self.shard(partition);
+        let (epoch, keys) = (&*known, &[self.keys.epoch(partition), self.keys.session(id)][..]);
+        let look = |mut connection: MultiplexedConnection| async move {
+            let mut call = self.scripts.absent.prepare_invoke();
+            let verdict: String = call.key(keys).arg(epoch).invoke_async(&mut connection).await?;
+            // Nobody asks often for what is lost, so that the sentinels can be asked each time.
+            shard.dialer.confirm().await?;
+            Verdict::of(&verdict)
+        };
+        match shard.calls.call(look).await? {
+            // Once more: the call may have found another primary.
+            Verdict::Yes if self.has_been_in_line(partition) => Ok(true),
+            Verdict::Yes => Err(StoreError::Unsure(*id)),
+            Verdict::Conflict => Ok(false),
+            Verdict::Closed => Err(self.lost(partition, &known, true)),
+            Verdict::Amnesia => Err(self.lost(partition, &known, false)),
+        }
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {
@@ -282,6 +341,8 @@ impl Backend for Redis {
             Verdict::Yes => {
                 match &self.copies {
                     Some(copies) if ends => copies.keep_ending(next).await,
+                    // Nothing that the read before has not told.
+                    Some(_) if expected.is_some_and(|expected| expected.record == *next_record) => {}
                     Some(copies) => copies.keep(vec![next.clone()]),
                     None => {}
                 }

@@ -100,9 +100,19 @@ impl Sessions {
         Sessions { backend, mirror, deadline, access_tail, observe }
     }
 
-    /// Reads a session.
+    /// Reads a session. If it has ended, this proxy refuses its access tokens from then on, whether or not it has heard of
+    /// that before.
     pub async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
-        self.measured(Operation::Get, self.backend.get(id), |_| OperationOutcome::Ok).await
+        let stored = self.measured(Operation::Get, self.backend.get(id), |_| OperationOutcome::Ok).await?;
+        if let Some(stored) = &stored {
+            self.list_if_ended(&stored.session);
+        }
+        Ok(stored)
+    }
+
+    /// Makes sure that there is no record of the session: see [`Backend::is_absent`].
+    pub async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
+        self.measured(Operation::Get, self.backend.is_absent(id), |_| OperationOutcome::Ok).await
     }
 
     /// Commits `next` against `expected`. When it returns [`Committed::Yes`] for an ended session, this proxy refuses the
@@ -114,10 +124,17 @@ impl Sessions {
                 Committed::Conflict => OperationOutcome::Conflict,
             })
             .await?;
-        if let (Committed::Yes, Some(ending)) = (committed, next.ended) {
-            self.mirror.revocations.insert(next.id, ending.at.plus(self.access_tail));
+        if committed == Committed::Yes {
+            self.list_if_ended(next);
         }
         Ok(committed)
+    }
+
+    fn list_if_ended(&self, session: &Session) {
+        // What is over for long has no living access token, and comes back as often as somebody asks.
+        if let Some(until) = session.revoked_until(self.access_tail).filter(|it| *it >= self.mirror.time_to_forget()) {
+            self.mirror.revocations.insert(session.id, until);
+        }
     }
 
     /// The subject's living sessions.

@@ -101,12 +101,11 @@ impl World<'_> {
                 proxy.tasks.clear();
                 proxy.held.clear();
                 proxy.met.clear();
-                proxy.unknown.clear();
                 if disk_too {
                     proxy.copies.clear();
                 }
                 (proxy.known, proxy.loaded, proxy.cursor) = (Known::NotYet, false, None);
-                (proxy.read_at, proxy.recovered_at) = (None, None);
+                (proxy.read_at, proxy.recovered_at, proxy.in_line_since) = (None, None, None);
                 let back = self.random.between(100, 4_000);
                 self.later(back, Event::Fault(Fault::Start(number)));
             }

@@ -32,6 +32,14 @@ impl World<'_> {
                 }
                 Told::Got { found, story: story(self, &session), excused: self.excused(proxy, &session) }
             }
+            Ask::Absent { epoch, session } => {
+                let server = &self.store.nodes[node];
+                match server.state.epoch == Some(epoch) {
+                    _ if server.demoted => Told::Absent(None),
+                    true => Told::Absent(Some(server.state.record(&session).is_none())),
+                    false => Told::Got { found: None, story: story(self, &session), excused: false },
+                }
+            }
             Ask::Commit { epoch, expected, next, nonce } => {
                 // What the world was like before it.
                 let excused = self.excused(proxy, &next.id);
@@ -188,6 +196,9 @@ impl World<'_> {
         let life = self.proxies[number].life;
         self.proxies[number].look += 1;
         self.reconnected(number);
+        if !self.proxies[number].loaded {
+            self.proxies[number].in_line_since = None;
+        }
         self.later(1, Event::Look { proxy: number, life, timer: None });
     }
 
@@ -229,13 +240,14 @@ impl World<'_> {
                 self.take_in(number, &page);
                 let proxy = &mut self.proxies[number];
                 (proxy.known, proxy.loaded, proxy.previous_began) = (Known::Epoch(epoch), true, Some(asked_at));
+                proxy.in_line_since = Some(self.now);
                 if primary {
                     (proxy.read_at, proxy.recovered_at) = (Some(at), Some(at));
                 }
                 self.tell(|_| format!("  proxy {number} is in line with epoch {:x}", epoch % 0x10000));
                 self.synced(number, Some(asked_at));
             }
-            Told::Got { .. } | Told::Committed { .. } => {}
+            Told::Got { .. } | Told::Absent(_) | Told::Committed { .. } => {}
         }
         self.look_later(number);
     }

@@ -45,8 +45,8 @@ pub struct Proxy {
     pub tasks: Vec<Task>,
     /// Access tokens that it has met.
     pub met: Vec<(SessionId, u32)>,
-    /// Sessions without a record, and since when that is known.
-    pub unknown: Vec<(SessionId, u64)>,
+    /// Since when what it holds has been compared with the server that it is connected to.
+    pub in_line_since: Option<u64>,
     // What only the judge reads.
     pub up_since: u64,
     /// It could not look after the store as it should, the last time then.
@@ -91,6 +91,7 @@ pub enum Work {
 #[derive(Clone, Debug)]
 pub enum Ask {
     Get { epoch: u64, session: SessionId },
+    Absent { epoch: u64, session: SessionId },
     Commit { epoch: u64, expected: Option<Session>, next: Session, nonce: u64 },
     Look { epoch: u64, nonce: u64, cursor: Option<Entry>, asked_at: u64 },
     ReadAll,
@@ -107,6 +108,8 @@ pub enum Told {
         story: (u32, u32),
         excused: bool,
     },
+    /// None: the server takes no writes. False: there is a record.
+    Absent(Option<bool>),
     /// `None` where the replica has not got it.
     Committed {
         verdict: Option<Verdict>,
@@ -154,7 +157,7 @@ impl Proxy {
             timer: 0,
             tasks: Vec::new(),
             met: Vec::new(),
-            unknown: Vec::new(),
+            in_line_since: None,
             up_since: 0,
             disturbed_at: 0,
             recovered_at: None,

@@ -75,7 +75,10 @@ pub enum Flaw {
     AheadRotatedAtOnce,
     OldForgiven,
     OwnKeyTaken,
+    /// A session without a record is unknown at once, though whoever has a copy had no time to give it back.
     UnsureIsUnknown,
+    /// That a session has no record is believed of a server that may be no primary any more.
+    AbsentFromRead,
     // How a forged token can matter.
     ForgedBelieved,
 }
@@ -128,6 +131,7 @@ impl Flaw {
         Flaw::OldForgiven,
         Flaw::OwnKeyTaken,
         Flaw::UnsureIsUnknown,
+        Flaw::AbsentFromRead,
         Flaw::ForgedBelieved,
     ];
 }
@@ -136,8 +140,9 @@ impl Flaw {
 pub fn judge(session: Option<&Session>, attempt: &Attempt<'_>, policy: &RotationPolicy, flaw: Flaw) -> Outcome {
     let right = rotate(session, attempt, policy);
     let Some(session) = session else { return right };
+    let is_ahead = attempt.generation > session.generation;
     let successor = || Session {
-        generation: session.generation + 1,
+        generation: attempt.generation.max(session.generation) + 1,
         mac_key: attempt.active_mac_key.clone(),
         rotation: Some(Rotation { at: attempt.now, client: attempt.mark_of_active_key }),
         used: false,
@@ -148,7 +153,8 @@ pub fn judge(session: Option<&Session>, attempt: &Attempt<'_>, policy: &Rotation
             Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
         }
         (Flaw::RetryRotates, Outcome::Retried { .. }) => Outcome::Rotated { write: successor() },
-        (Flaw::KeptRotates, Outcome::Kept { .. }) => Outcome::Rotated { write: successor() },
+        (Flaw::AheadRotatedAtOnce, Outcome::Kept { .. }) if is_ahead => Outcome::Rotated { write: successor() },
+        (Flaw::KeptRotates, Outcome::Kept { .. }) if !is_ahead => Outcome::Rotated { write: successor() },
         (Flaw::LateRetryRefused, Outcome::Retried { late: true, .. }) => {
             Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
         }
@@ -158,7 +164,7 @@ pub fn judge(session: Option<&Session>, attempt: &Attempt<'_>, policy: &Rotation
         (Flaw::EndedRises, Outcome::Refused(Refusal::Ended)) => {
             Outcome::Rotated { write: Session { ended: None, ..successor() } }
         }
-        (Flaw::AheadRefused, Outcome::Rotated { .. }) if attempt.generation > session.generation => {
+        (Flaw::AheadRefused, Outcome::Kept { .. }) if is_ahead => {
             Outcome::Reused { write: session.end(attempt.now, EndReason::Reuse) }
         }
         (Flaw::OldForgiven | Flaw::LateRetryOfUsed, Outcome::Reused { .. })

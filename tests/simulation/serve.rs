@@ -2,7 +2,6 @@
 //! against exactly what was read.
 
 use portcullis::session::{Attempt, ClientMark, EndReason, Outcome, Refusal, RotationPolicy, Session, SessionId};
-use portcullis::store::Freshness;
 use portcullis::time::Timestamp;
 
 use crate::client::{Access, Answer, Token, Wish};
@@ -162,6 +161,10 @@ impl World<'_> {
                 if let Some(session) = &found {
                     task.known_ended = self.proxies[proxy].knows_ended(mirror, &session.id);
                     self.keep(proxy, session);
+                    if let Some(ending) = session.ended {
+                        let (at, flaw, proxy) = (ending.at.as_millis(), self.flaw, &mut self.proxies[proxy]);
+                        proxy.list(self.mirrors.get(proxy.mirror), session.id, at, at, flaw);
+                    }
                 }
                 (task.story, task.excused) = (story, excused);
                 match task.work {
@@ -178,7 +181,14 @@ impl World<'_> {
                     Work::Login(_) => self.give_up(task.request),
                 }
             }
-            Told::Committed { verdict: Some(Verdict::Conflict), .. } => {
+            Told::Absent(Some(true)) => match (task.request, task.work) {
+                (Some(request), Work::Refresh(token)) if self.has_been_in_line(proxy) => {
+                    self.judge_refused(proxy, request, token.session, Refusal::Unknown);
+                    self.answer(request, Answer::Refused);
+                }
+                _ => self.give_up(task.request),
+            },
+            Told::Absent(Some(false)) | Told::Committed { verdict: Some(Verdict::Conflict), .. } => {
                 task.attempts += 1;
                 match (task.work, self.proxies[proxy].known) {
                     (
@@ -199,7 +209,9 @@ impl World<'_> {
                 (task.story, task.excused) = (story, excused);
                 self.committed(proxy, task);
             }
-            Told::Committed { verdict: Some(Verdict::ReadOnly) | None, .. } => self.give_up(task.request),
+            Told::Absent(None) | Told::Committed { verdict: Some(Verdict::ReadOnly) | None, .. } => {
+                self.give_up(task.request)
+            }
             Told::Looked { .. } | Told::All { .. } | Told::Restored(_) | Told::Reopened { .. } => {}
         }
     }
@@ -230,7 +242,9 @@ impl World<'_> {
             now: Timestamp::from_millis(proxy.now(task.began)),
             mark_of_record_key: mark(client, key_of_record),
             mark_of_active_key: mark(client, proxy.key),
+            mark_of_presented_key: mark(client, token.key),
             active_mac_key: &active,
+            presented_mac_key: &self.keys[usize::from(token.key)],
             known_ended: task.known_ended && self.flaw != Flaw::EndedRises && self.flaw != Flaw::OwnKnowledgeUnasked,
         };
         let policy = RotationPolicy { grace: ms(GRACE), late_retry: self.late_retry };
@@ -260,15 +274,7 @@ impl World<'_> {
                     }
                 }
             }
-            Outcome::Rotated { write } => {
-                let write = match found.as_ref() {
-                    Some(read) if token.generation > read.generation && self.flaw != Flaw::AheadRotatedAtOnce => {
-                        Session { generation: token.generation, ..write }
-                    }
-                    _ => write,
-                };
-                self.commit(number, task, found, write);
-            }
+            Outcome::Rotated { write } => self.commit(number, task, found, write),
             Outcome::Reused { write } => {
                 if entitled {
                     self.break_holder(request, "was taken for a thief");
@@ -277,8 +283,16 @@ impl World<'_> {
                 self.judge.ghost(token.session, |ghost| ghost.end_asked = true);
                 self.commit(number, task, found, write);
             }
-            Outcome::Refused(Refusal::Unknown) if self.is_unsure(number, token.session) => {
+            Outcome::Refused(Refusal::Unknown) if !self.has_been_in_line(number) => {
                 self.answer(request, Answer::Unknown);
+            }
+            Outcome::Refused(Refusal::Unknown) if self.flaw != Flaw::AbsentFromRead => {
+                let Known::Epoch(epoch) = self.proxies[number].known else { return self.give_up(Some(request)) };
+                let mut task = task;
+                task.step += 1;
+                let (id, step) = (task.id, task.step);
+                self.proxies[number].tasks.push(task);
+                self.ask(number, id, step, Ask::Absent { epoch, session: token.session });
             }
             Outcome::Refused(refusal) => {
                 self.judge_refused(number, request, token.session, refusal);
@@ -287,21 +301,10 @@ impl World<'_> {
         }
     }
 
-    /// A token of ours without a record: the store has lost it, and other proxies need time to give it back.
-    fn is_unsure(&mut self, number: usize, session: SessionId) -> bool {
-        let now = self.now;
-        let proxy = &mut self.proxies[number];
-        let since = match proxy.unknown.iter().find(|(unknown, _)| *unknown == session) {
-            Some((_, since)) => *since,
-            None => {
-                proxy.unknown.push((session, now));
-                now
-            }
-        };
-        // A heartbeat of its own proves that it was the primary that was asked.
-        let lately = matches!(self.mirrors.get(self.proxies[number].mirror).freshness(&session, self.mirrors.at(now)),
-            Freshness::Age(age) if age < ms(LEASE));
-        (now < since + LEASE || !lately) && self.flaw != Flaw::UnsureIsUnknown
+    /// Has whoever may hold a copy of a session that has no record had the time to give it back?
+    fn has_been_in_line(&self, number: usize) -> bool {
+        let since = self.proxies[number].in_line_since;
+        since.is_some_and(|since| self.now >= since + LEASE) || self.flaw == Flaw::UnsureIsUnknown
     }
 
     fn log_out(&mut self, number: usize, task: Task, found: Option<Session>, token: Token) {

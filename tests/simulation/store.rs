@@ -25,8 +25,8 @@ pub struct State {
     pub stream: Vec<Entry>,
     last_id: u64,
     pub epoch: Option<u64>,
-    /// Since when the epoch is missing, and when a proxy last saw that.
-    amnesia: Option<(u64, u64)>,
+    /// Since when the epoch is known to be missing, and in which run of the server.
+    amnesia: Option<(u64, u32)>,
     last_heartbeat: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ enum Change {
     Append(Entry),
     Trim(u64),
     Epoch(Option<u64>),
-    Amnesia(Option<(u64, u64)>),
+    Amnesia(Option<(u64, u32)>),
     Heartbeat(u64),
     Clear,
 }
@@ -82,6 +82,8 @@ pub struct Node {
     /// A demoted primary goes on answering, and refuses to write.
     pub demoted: bool,
     pub up: bool,
+    /// No other server has been started under this number.
+    run: u32,
     /// Until then it answers nothing; then it goes on with what has piled up.
     pub paused_until: u64,
     /// Which story its records tell: another one after each failover, rollback and loss.
@@ -113,14 +115,15 @@ pub struct Store {
     pub written: u64,
     pub copied: u64,
     pub flaw: Flaw,
+    runs: u32,
     snapshot: Option<State>,
 }
 
 impl Store {
     pub fn new(replicated: bool, clocks: [i64; 2], flaw: Flaw) -> Store {
-        let node = |clock| Node { clock, up: true, ..Node::default() };
+        let node = |place: usize| Node { clock: clocks[place], run: place as u32, up: true, ..Node::default() };
         Store {
-            nodes: clocks.map(node),
+            nodes: [node(0), node(1)],
             primary: 0,
             replicated,
             attached: replicated,
@@ -129,6 +132,7 @@ impl Store {
             written: 0,
             copied: 0,
             flaw,
+            runs: 2,
             snapshot: None,
         }
     }
@@ -240,17 +244,14 @@ impl Store {
     /// since when that had been missing, if one was opened now.
     pub fn reopen(&mut self, node: usize, now: u64, new: u64) -> (Option<u64>, Option<u64>) {
         let clock = self.now_on(node, now);
-        let state = &self.nodes[node].state;
+        let (state, run) = (&self.nodes[node].state, self.nodes[node].run);
         if state.epoch.is_some() || self.nodes[node].demoted {
             return (state.epoch, None);
         }
         match state.amnesia {
-            // Not looked at for long: the lease is one of an earlier amnesia, out of a snapshot.
-            Some((since, seen))
-                if since <= clock && (clock < seen + LEASE / 2 || self.flaw == Flaw::LeaseFromSnapshot) =>
-            {
+            // Of another run: the lease is one of an earlier amnesia, out of a snapshot.
+            Some((since, in_run)) if since <= clock && (in_run == run || self.flaw == Flaw::LeaseFromSnapshot) => {
                 if clock - since < LEASE && self.flaw != Flaw::LeaseUnheeded {
-                    self.change(node, Change::Amnesia(Some((since, clock))));
                     return (None, None);
                 }
                 self.change(node, Change::Epoch(Some(new)));
@@ -258,7 +259,7 @@ impl Store {
                 (Some(new), Some(since.saturating_add_signed(-self.nodes[node].clock)))
             }
             _ => {
-                self.change(node, Change::Amnesia(Some((clock, clock))));
+                self.change(node, Change::Amnesia(Some((clock, run))));
                 (None, None)
             }
         }
@@ -331,12 +332,10 @@ impl Store {
 
     /// Back to the snapshot. False if there is none.
     pub fn roll_back(&mut self, history: u32) -> bool {
-        let Some(mut snapshot) = self.snapshot.take() else { return false };
-        // A lease belongs to one run of the server.
-        if self.flaw != Flaw::LeaseFromSnapshot {
-            snapshot.amnesia = None;
-        }
+        let Some(snapshot) = self.snapshot.take() else { return false };
         let primary = self.primary;
+        self.nodes[primary].run = self.runs;
+        self.runs += 1;
         self.nodes[primary].state = snapshot;
         self.nodes[primary].history = history;
         if self.attached {

@@ -111,6 +111,44 @@ pub async fn an_ended_session_can_be_committed_again_as_it_is(rig: Rig) {
     assert_eq!(rig.b.sessions.get(&session.id).await.unwrap().unwrap().record, ended.record);
 }
 
+/// What is answered without a change is committed all the same: the `Yes` says that it is still so.
+pub async fn a_living_session_can_be_committed_as_it_is(rig: Rig) {
+    let session = rig.a.begin("demo").await;
+    let stored = rig.a.sessions.get(&session.id).await.unwrap().unwrap();
+    assert_eq!(rig.b.sessions.commit(Some(&stored), &session).await.unwrap(), Committed::Yes);
+    assert_eq!(rig.b.sessions.get(&session.id).await.unwrap().unwrap().record, stored.record);
+    assert_eq!(rig.a.sessions.sessions_of("demo").await.unwrap(), [session.id]);
+    rig.b.end(&session.id).await.unwrap();
+    assert_eq!(rig.a.sessions.commit(Some(&stored), &session).await.unwrap(), Committed::Conflict);
+}
+
+/// In the end. Before that, somebody may have had no time to give it back.
+pub async fn what_is_not_there_is_known_to_be_absent(rig: Rig) {
+    let (session, absent) = (rig.a.begin("demo").await, new_id("demo"));
+    until("it is known", async || match rig.b.sessions.is_absent(&absent).await {
+        Ok(is_absent) => {
+            assert!(is_absent);
+            true
+        }
+        Err(StoreError::Unsure(id)) => {
+            assert_eq!(id, absent);
+            false
+        }
+        Err(error) => panic!("{error}"),
+    })
+    .await;
+    assert!(rig.b.sessions.get(&absent).await.unwrap().is_none());
+    assert_eq!(rig.a.sessions.get(&session.id).await.unwrap().unwrap().session, session);
+}
+
+/// Whoever reads that it has ended need not wait for the news.
+pub async fn reading_that_a_session_has_ended_lists_it(rig: Rig) {
+    let session = rig.a.begin("demo").await;
+    rig.a.end(&session.id).await.unwrap();
+    assert!(rig.b.sessions.get(&session.id).await.unwrap().unwrap().session.ended.is_some());
+    assert!(rig.b.lists(&session.id));
+}
+
 pub async fn a_subject_s_living_sessions_are_listed(rig: Rig) {
     let [first, second, third] = [rig.a.begin("demo").await, rig.b.begin("demo").await, rig.a.begin("demo").await];
     let listed = async || BTreeSet::from_iter(rig.b.sessions.sessions_of("demo").await.unwrap());

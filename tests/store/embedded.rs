@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::session::{EndReason, Session, SessionId};
+use portcullis::session::{ClientMark, EndReason, Rotation, Session, SessionId};
 use portcullis::store::embedded::{Embedded, EmbeddedError};
 use portcullis::store::{Backend, Committed, Mirror, StoreError};
 use portcullis::time::Timestamp;
@@ -35,8 +35,9 @@ async fn a_closed_store_holds_everything_when_it_is_opened_again() {
     let now = Timestamp::now();
     let living = begin("demo", now.plus(Duration::from_secs(60)));
     let ended = begin("demo", now.plus(Duration::from_secs(60))).end(now, EndReason::Logout);
-    let ended_long_ago =
-        begin("demo", now.plus(Duration::from_secs(60))).end(now.minus(ACCESS_TAIL), EndReason::Logout);
+    let ended_long_ago = begin("demo", now.plus(Duration::from_secs(60)));
+    let ended_long_ago = Session { created_at: now.minus(2 * ACCESS_TAIL), ..ended_long_ago };
+    let ended_long_ago = ended_long_ago.end(now.minus(ACCESS_TAIL), EndReason::Logout);
     for session in [&living, &ended, &ended_long_ago] {
         assert_eq!(store.commit(None, session).await.unwrap(), Committed::Yes);
     }
@@ -66,6 +67,82 @@ async fn a_shorter_access_lifetime_does_not_shorten_what_was_revoked_before() {
     let mirror = Arc::new(Mirror::new());
     let _store = Embedded::open(&path, Arc::clone(&mirror), Duration::from_secs(1)).unwrap();
     assert!(mirror.revocations.contains(&ended.id));
+}
+
+/// The clock leaps back by more than a token's life between a refresh and the logout, and ahead again.
+#[tokio::test]
+async fn a_clock_that_was_behind_at_the_logout_does_not_shorten_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.redb");
+    let (store, mirror) = open(&path).unwrap();
+    let now = Timestamp::now();
+    let long_ago = now.minus(10 * ACCESS_TAIL);
+    let [begun_before, refreshed_before] = [now, long_ago].map(|created_at| {
+        let rotation = (created_at == long_ago).then_some(Rotation { at: now, client: ClientMark([0; 16]) });
+        Session { created_at, rotation, ..begin("demo", now.plus(Duration::from_secs(3600))) }
+    });
+    let proxy = Proxy::new(store, Arc::clone(&mirror), Arc::default());
+    let mut ended = Vec::new();
+    for session in [begun_before, refreshed_before] {
+        assert_eq!(proxy.sessions.commit(None, &session).await.unwrap(), Committed::Yes);
+        let stored = proxy.sessions.get(&session.id).await.unwrap();
+        let next = session.end(now.minus(2 * ACCESS_TAIL), EndReason::Logout);
+        assert_eq!(proxy.sessions.commit(stored.as_ref(), &next).await.unwrap(), Committed::Yes);
+        ended.push(session.id);
+    }
+    // By a clock that goes right again.
+    mirror.remove_expired();
+    assert!(ended.iter().all(|id| mirror.revocations.contains(id)));
+    drop(proxy);
+    let mirror = reopened(&path).await;
+    assert!(
+        ended.iter().all(|id| mirror.revocations.contains(id)),
+        "nor is it forgotten when the store is opened again"
+    );
+}
+
+/// The mirror of the store in the file, once whoever had it has let go.
+async fn reopened(path: &Path) -> Arc<Mirror> {
+    let mut mirror = None;
+    until("the file is free", async || match open(path) {
+        Ok((_, loaded)) => {
+            mirror = Some(loaded);
+            true
+        }
+        Err(EmbeddedError::InUse { .. }) => false,
+        Err(error) => panic!("{error}"),
+    })
+    .await;
+    mirror.unwrap()
+}
+
+/// To be told that nothing has changed costs no write, and waits for nobody's.
+#[tokio::test]
+async fn a_living_session_that_is_committed_as_it_is_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessions.redb");
+    let (store, _) = open(&path).unwrap();
+    let session = begin("demo", Timestamp::now().plus(Duration::from_secs(60)));
+    assert_eq!(store.commit(None, &session).await.unwrap(), Committed::Yes);
+    let stored = store.get(&session.id).await.unwrap().unwrap();
+
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(store.commit(Some(&stored), &session).await.unwrap(), Committed::Yes);
+    assert!(std::fs::read(&path).unwrap() == before, "the file was written");
+
+    let used = Session { used: true, ..session.clone() };
+    assert_eq!(store.commit(Some(&stored), &used).await.unwrap(), Committed::Yes);
+    assert!(std::fs::read(&path).unwrap() != before);
+    assert_eq!(store.commit(Some(&stored), &session).await.unwrap(), Committed::Conflict, "it is another one by now");
+
+    // But an ending is written again: that it can be read does not prove that it is on disk.
+    let stored = store.get(&session.id).await.unwrap().unwrap();
+    let ended = used.end(Timestamp::now(), EndReason::Logout);
+    assert_eq!(store.commit(Some(&stored), &ended).await.unwrap(), Committed::Yes);
+    let stored = store.get(&session.id).await.unwrap().unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert_eq!(store.commit(Some(&stored), &ended).await.unwrap(), Committed::Yes);
+    assert!(std::fs::read(&path).unwrap() != before);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A store that has lost its memory, or never had one: nothing is served until what the proxies hold is merged back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis::session::SessionId;
 use portcullis::store::StoreError;
@@ -143,6 +143,27 @@ async fn a_store_that_was_saved_goes_on_without_waiting() {
     assert!(proxy.sessions.get(&ended.id).await.unwrap().unwrap().session.ended.is_some());
     proxy.end(&session.id).await.unwrap();
     until("it is fresh again", async || proxy.age().is_some_and(|age| age < Duration::from_secs(2))).await;
+}
+
+/// Redis was saved while it waited for the proxies, and comes back with that: since when it waited says nothing then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_in_a_snapshot_is_none() {
+    let mut server = RedisServer::start();
+    let early = redis_proxy(&server);
+    let id = crate::support::new_id("demo");
+    let waits = || server.command::<i64>(&["EXISTS", &format!("portcullis:{{{:02}}}:amnesia_since", id.partition())]);
+    until("it waits", async || waits() == 1).await;
+    let _: () = server.command(&["SAVE"]);
+    drop(early);
+    // In the run before, the wait would have been over.
+    tokio::time::sleep(Duration::from_millis(3200)).await;
+    server.kill();
+    server.start_again();
+
+    let began = Instant::now();
+    let late = redis_proxy(&server);
+    until("it is open", async || late.age().is_some()).await;
+    assert!(began.elapsed() > Duration::from_millis(2900), "others had {:?}", began.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

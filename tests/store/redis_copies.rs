@@ -9,7 +9,7 @@ use portcullis::store::{Backend, Committed, Mirror, StoreError};
 use portcullis::time::Timestamp;
 use tempfile::TempDir;
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{Options, RedisServer};
 use crate::support::{ACCESS_TAIL, Proxy, begin, copying_proxy, open_epoch, redis_proxy, until, within};
 
 async fn server_and_proxies<const N: usize>() -> (RedisServer, [TempDir; N], [Proxy; N]) {
@@ -180,6 +180,115 @@ async fn a_store_that_is_rolled_back_forgets_nothing() {
     // And all goes on.
     new.end(&story.rotated.id).await.unwrap();
     until("logouts are heard", async || here.lists(&story.rotated.id) && there.lists(&story.rotated.id)).await;
+}
+
+/// What the epoch of the session's partition is.
+fn epoch_of(server: &RedisServer, session: &Session) -> Option<String> {
+    server.command(&["GET", &format!("portcullis:{{{:02}}}:epoch", session.id.partition())])
+}
+
+fn record_of(server: &RedisServer, session: &Session) -> String {
+    let key = format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    server.command::<Option<String>>(&["GET", &key]).unwrap_or_default()
+}
+
+/// The streams tell it, though the server is another one as well: nobody is served from it before all have had their time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_closes_the_store() {
+    let (mut server, _folders, [here]) = server_and_proxies().await;
+    let (snapshot, story) = snapshot_and_story(&server, &here).await;
+    roll_back(&mut server, &snapshot);
+    let began = Instant::now();
+    loop {
+        // Never what the snapshot says.
+        let ended = here.sessions.get(&story.logged_out.id).await;
+        assert!(!matches!(&ended, Ok(Some(stored)) if stored.session.ended.is_none()), "{ended:?}");
+        let open = epoch_of(&server, &story.logged_out).is_some_and(|it| it != "before" && !it.starts_with("closed"));
+        if open && ended.is_ok() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(15), "still {ended:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    story.still_holds_at(&here).await;
+}
+
+/// A write was lost without a trace in the stream. That the server is another one has the copies compared all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_restart_lost_without_a_gap_is_given_back() {
+    let mut server = RedisServer::start_with(Options { durable: true, ..Options::default() });
+    open_epoch(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let here = copying_proxy(&server, folder.path());
+    until("it has read the store", async || here.age().is_some()).await;
+    let [session, gone] = [here.begin("demo").await, here.begin("demo").await];
+    let before = record_of(&server, &session);
+    assert_eq!(rotated_to(refresh(&here, &session.id, 0).await), 1);
+
+    let key = |session: &Session| format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    let _: () = server.command(&["SET", &key(&session), &before]);
+    let _: i64 = server.command(&["DEL", &key(&gone)]);
+    assert_eq!(record_of(&server, &session), before, "nobody notices that");
+    server.kill();
+    server.start_again();
+    until("both are back, and nobody has asked for them", async || {
+        record_of(&server, &session).contains("\"generation\":1") && !record_of(&server, &gone).is_empty()
+    })
+    .await;
+    assert_eq!(epoch_of(&server, &session).as_deref(), Some("before"), "the streams had no gap");
+}
+
+/// Another proxy has the only copy, and is a little later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_unknown_before_others_had_the_time_to_give_back() {
+    let mut server = RedisServer::start_with(Options { durable: true, ..Options::default() });
+    open_epoch(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let (here, there) = (redis_proxy(&server), copying_proxy(&server, folder.path()));
+    until("both have read the store", async || here.age().is_some() && there.age().is_some()).await;
+    let (session, unknown) = (there.begin("demo").await, crate::support::new_id("demo"));
+    until("it is sure of what it reads", async || here.sessions.is_absent(&unknown).await.is_ok()).await;
+    drop(there);
+
+    let key = format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    let _: i64 = server.command(&["DEL", &key]);
+    server.kill();
+    server.start_again();
+    let back_at = Instant::now();
+    until("it can be read again", async || here.sessions.get(&session.id).await.is_ok()).await;
+    let refused = here.sessions.is_absent(&session.id).await;
+    assert!(matches!(refused, Err(StoreError::Unsure(_))), "{refused:?}");
+    let _there = copying_proxy(&server, folder.path());
+    let is_absent = loop {
+        match here.sessions.is_absent(&session.id).await {
+            Ok(is_absent) => break is_absent,
+            Err(StoreError::Unsure(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(!is_absent && back_at.elapsed() >= Duration::from_secs(3), "{is_absent} after {:?}", back_at.elapsed());
+    assert!(here.sessions.get(&session.id).await.unwrap().is_some());
+}
+
+/// The stream says that a session has ended, its record is lost, and the copy of it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_stream_calls_ended_is_not_given_back_alive() {
+    let (server, [folder], [here]) = server_and_proxies().await;
+    let session = here.begin("demo").await;
+    // The copy is written in the background; a logout waits for it.
+    let other = here.begin("demo").await;
+    here.end(&other.id).await.unwrap();
+    drop(here);
+    let there = redis_proxy(&server);
+    until("it has read the store", async || there.age().is_some()).await;
+    there.end(&session.id).await.unwrap();
+    let key = format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    let _: i64 = server.command(&["DEL", &key]);
+
+    let here = copying_proxy(&server, folder.path());
+    until("it has compared", async || here.age().is_some()).await;
+    let record = record_of(&server, &session);
+    assert!(record.contains("\"ended\""), "{record:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,6 +93,34 @@ async fn a_redis_that_is_no_primary_makes_nothing_fresh() {
     assert_eq!(proxy.sessions.commit(stored.as_ref(), &next).await.unwrap(), Committed::Yes);
 }
 
+/// Nothing is answered on its word: neither that a session is as it was, nor that there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_takes_no_writes_proves_nothing() {
+    let server = RedisServer::start();
+    open_epoch(&server);
+    let proxy = redis_proxy(&server);
+    until("it has read the store", async || proxy.age().is_some()).await;
+    let session = proxy.begin("demo").await;
+    let stored = proxy.sessions.get(&session.id).await.unwrap();
+    let absent = new_id("demo");
+    until("it is sure", async || proxy.sessions.is_absent(&absent).await.is_ok_and(|is_absent| is_absent)).await;
+
+    // It calls itself a primary all the while, and can be read.
+    let _: () = server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert!(proxy.sessions.get(&session.id).await.unwrap().is_some());
+    assert!(proxy.sessions.get(&absent).await.unwrap().is_none());
+    let as_it_is = proxy.sessions.commit(stored.as_ref(), &session).await.map(drop);
+    for refused in [as_it_is, proxy.sessions.is_absent(&absent).await.map(drop)] {
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+
+    let _: () = server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    assert_eq!(proxy.sessions.commit(stored.as_ref(), &session).await.unwrap(), Committed::Yes);
+    assert!(proxy.sessions.is_absent(&absent).await.unwrap());
+    assert!(!proxy.sessions.is_absent(&session.id).await.unwrap(), "and that it is there is not overlooked");
+    assert!(proxy.sessions.get(&session.id).await.unwrap().is_some(), "nor is it removed");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_are_shared_and_old_entries_leave_the_stream() {
     let server = RedisServer::start();
@@ -185,7 +213,8 @@ async fn a_store_that_was_rolled_back_is_told_which_sessions_have_ended() {
     })
     .await;
     assert!(publishes(&server, &session.id));
-    assert_eq!(proxy.sessions.sessions_of("demo").await.unwrap(), []);
+    until("it is on no list", async || proxy.sessions.sessions_of("demo").await.is_ok_and(|list| list.is_empty()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,7 +83,9 @@ impl Proxy {
                 now: Timestamp::now(),
                 mark_of_record_key: ClientMark([client; 16]),
                 mark_of_active_key: ClientMark([client; 16]),
+                mark_of_presented_key: ClientMark([client; 16]),
                 active_mac_key: &key,
+                presented_mac_key: &key,
                 known_ended: self.lists(id),
             };
             let outcome = rotate(stored.as_ref().map(|stored| &stored.session), &attempt, &policy);

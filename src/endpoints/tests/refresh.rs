@@ -150,6 +150,15 @@ async fn a_store_that_was_rolled_back_catches_up_and_raises_nobody() {
         house.pass(GRACE_S);
     }
     house.overwrite(&old).await;
+    assert_eq!(
+        house.refresh(&client).await.cookie(),
+        client.cookie.as_deref().unwrap(),
+        "the client keeps what it has"
+    );
+    assert_eq!(outcome(&house), "kept");
+    let record = house.record_of(&client).await;
+    assert_eq!((record.generation, record.used), (3, true));
+    house.pass(GRACE_S);
     refreshed(&house, &mut client).await;
     assert_eq!(outcome(&house), "rotated");
     assert_eq!(house.token_of(&client).generation, 4);
@@ -164,6 +173,30 @@ async fn a_store_that_was_rolled_back_catches_up_and_raises_nobody() {
     forgetful.refresh(&client).await.invalid_grant("session_ended");
 }
 
+/// A failover has lost a rotation that was made with another key than this proxy's. Each of three tabs has another idea of how far
+/// the session is, and none of them is a thief.
+#[tokio::test]
+async fn after_a_lost_rotation_tabs_are_never_two_behind() {
+    let mut other_key = House::new();
+    other_key.endpoints.keys = keys(&["N", "M"]);
+    let (client, _) = other_key.logged_in("demo").await;
+    let old = other_key.record_of(&client).await;
+    let mut first = client.clone();
+    first.keep(&other_key.refresh(&first).await);
+
+    let mut house = House::new();
+    house.endpoints.keys = keys(&["M", "N"]);
+    house.overwrite(&old).await;
+    house.pass(GRACE_S / 2);
+    for tab in [&first, &client, &first, &client] {
+        let answer = house.refresh(tab).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.cookie(), first.cookie.as_deref().unwrap(), "made with the key that it was made with");
+        house.pass(GRACE_S / 5);
+    }
+    assert_eq!(house.record_of(&client).await.generation, 1);
+}
+
 #[tokio::test]
 async fn without_a_record_the_session_is_unknown_and_after_an_amnesia_nobody_can_tell() {
     let house = House::new();
@@ -171,6 +204,42 @@ async fn without_a_record_the_session_is_unknown_and_after_an_amnesia_nobody_can
     house.refresh(&client).await.invalid_grant("session_unknown");
     house.store.script(|_| Fault::Amnesia);
     house.refresh(&client).await.refused(503, "store_unavailable");
+}
+
+/// Another proxy has a copy, and gives it back a moment later.
+#[tokio::test]
+async fn a_session_is_not_called_unknown_while_somebody_may_know_it() {
+    let house = House::new();
+    let (client, _) = house.logged_in("demo").await;
+    let session = house.record_of(&client).await;
+    let forgetful = House::new();
+    forgetful.store.script(|step| if step == 1 { Fault::Unsure } else { Fault::None });
+    for endpoint in [Endpoint::Refresh, Endpoint::LogoutAll] {
+        forgetful.store.heal();
+        forgetful.store.script(|step| if step == 1 { Fault::Unsure } else { Fault::None });
+        forgetful.post(endpoint, &client).await.refused(503, "store_unavailable");
+    }
+    // It comes between the two questions.
+    forgetful.store.script(move |step| if step == 1 { Fault::Begins(session.clone()) } else { Fault::None });
+    assert_eq!(forgetful.refresh(&client).await.status, 200);
+    assert_eq!(outcome(&forgetful), "rotated");
+}
+
+/// Who reads that a session has ended refuses its access tokens, whether or not the news has come.
+#[tokio::test]
+async fn a_refresh_that_finds_the_session_ended_ends_its_access_tokens_as_well() {
+    let house = House::new();
+    let other_proxy = house.second_proxy();
+    let (client, login) = house.logged_in("demo").await;
+    house.post(Endpoint::Logout, &client).await.logged_out();
+    assert!(other_proxy.verify(login.access_token()).is_ok(), "it has not heard of it");
+    other_proxy.refresh(&client).await.invalid_grant("session_ended");
+    assert!(other_proxy.verify(login.access_token()).is_err());
+
+    // Nobody has to remember what is over for long.
+    house.pass(SESSION_S / 2);
+    let late = house.second_proxy();
+    late.refresh(&client).await.invalid_grant("session_ended");
 }
 
 #[tokio::test]

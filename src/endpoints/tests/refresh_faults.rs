@@ -32,6 +32,36 @@ async fn a_store_that_fails_changes_nothing_and_the_next_try_succeeds() {
     }
 }
 
+/// A primary that was demoted can still be read, and takes no writes. What it says may be out of date.
+#[tokio::test]
+async fn nothing_is_answered_from_a_store_that_takes_no_writes() {
+    for answer in ["refresh retried", "refresh kept"] {
+        let house = House::new();
+        let (old, _) = ready(&house).await;
+        let mut new = old.clone();
+        new.keep(&house.refresh(&new).await);
+        house.refresh(&new).await;
+        let tab = if answer == "refresh retried" { &old } else { &new };
+        let before = house.record_of(tab).await;
+
+        house.store.script(|step| if step == 1 { Fault::Fail } else { Fault::None });
+        house.refresh(tab).await.refused(503, "store_unavailable");
+        house.store.heal();
+        house.heard.drain();
+        assert_eq!(house.refresh(tab).await.cookie(), new.cookie.as_deref().unwrap());
+        assert_eq!(house.heard.drain(), [answer]);
+        assert_eq!(house.record_of(tab).await, before, "nothing had to be changed");
+
+        // Nor from one that has moved on since it was read.
+        let now = house.now();
+        house.store.script(move |step| match step {
+            1 => Fault::Meanwhile(Box::new(move |session: &Session| session.end(now, EndReason::Logout))),
+            _ => Fault::None,
+        });
+        house.refresh(tab).await.invalid_grant("session_ended");
+    }
+}
+
 #[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_made_up_for() {
     let house = House::new();

@@ -25,6 +25,8 @@ pub enum Fault {
     LoseReply,
     /// It has lost its memory.
     Amnesia,
+    /// Others may have a copy of what it has no record of.
+    Unsure,
     /// Another proxy writes first.
     Meanwhile(Box<dyn FnOnce(&Session) -> Session + Send>),
     /// Another proxy begins a session first.
@@ -71,6 +73,7 @@ impl Rigged {
         match fault {
             Fault::None => run.await,
             Fault::Fail => Err(StoreError::Unavailable("told to fail".to_owned())),
+            Fault::Unsure => Err(StoreError::Unsure(*id.unwrap())),
             Fault::Amnesia => Err(StoreError::Amnesia),
             Fault::LoseReply => {
                 run.await?;
@@ -93,6 +96,10 @@ impl Rigged {
 impl Backend for Rigged {
     async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
         self.step(Some(id), self.memory.get(id)).await
+    }
+
+    async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
+        self.step(Some(id), async { Ok(self.memory.get(id).await?.is_none()) }).await
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {

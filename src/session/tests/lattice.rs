@@ -82,7 +82,14 @@ proptest! {
         let key = KeyId::from("key 1");
         let mark = ClientMark([0; 16]);
         let attempt = Attempt {
-            generation, now, mark_of_record_key: mark, mark_of_active_key: mark, active_mac_key: &key, known_ended: false,
+            generation,
+            now,
+            mark_of_record_key: mark,
+            mark_of_active_key: mark,
+            mark_of_presented_key: mark,
+            active_mac_key: &key,
+            presented_mac_key: &key,
+            known_ended: false,
         };
         for late_retry in [LateRetry::SameClient, LateRetry::Any, LateRetry::Off] {
             let policy = RotationPolicy { grace: GRACE, late_retry };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{GRACE, LIFETIME, START, fresh, rotated};
 use crate::session::{
-    Attempt, ClientMark, EndReason, KeyId, LateRetry, Outcome, Refusal, RotationPolicy, Session, rotate,
+    Attempt, ClientMark, EndReason, KeyId, LateRetry, Outcome, Refusal, Rotation, RotationPolicy, Session, rotate,
 };
 
 /// The client that asked for the rotation, and another one.
@@ -20,7 +20,11 @@ enum Answer {
     Kept {
         write: bool,
     },
-    /// The successor, made from the presented generation.
+    /// The presented token, of which the store had not heard: it catches up.
+    CaughtUp {
+        with: u32,
+    },
+    /// The successor of the presented token.
     Rotated {
         to: u32,
     },
@@ -34,7 +38,7 @@ enum Answer {
     Reused,
     Refused(Refusal),
 }
-use Answer::{Kept, Refused, Retried, RetriedAndReopened, RetriedLate, Reused, Rotated};
+use Answer::{CaughtUp, Kept, Refused, Retried, RetriedAndReopened, RetriedLate, Reused, Rotated};
 
 struct Row {
     what: &'static str,
@@ -100,9 +104,17 @@ fn rows() -> Vec<Row> {
         Row { after: SECOND, ..row("older, though the grace is open", 3, Reused) },
         row("older, long after", 3, Reused),
         row("the first of all", 0, Reused),
-        row("ahead of the store", 6, Rotated { to: 7 }),
-        row("far ahead of the store", 9, Rotated { to: 10 }),
-        Row { after: SECOND, ..row("ahead of the store, grace open", 6, Rotated { to: 7 }) },
+        row("ahead of the store", 6, CaughtUp { with: 6 }),
+        row("far ahead of the store", 9, CaughtUp { with: 9 }),
+        Row { after: SECOND, ..row("ahead of the store, grace open", 6, CaughtUp { with: 6 }) },
+        Row {
+            client: OTHER,
+            session: used(),
+            ..row("ahead of the store, used, another client", 6, CaughtUp { with: 6 })
+        },
+        Row { after: Duration::ZERO, policy: no_grace, ..row("ahead of the store, no grace", 6, CaughtUp { with: 6 }) },
+        Row { session: Some(fresh()), ..row("ahead of a session that has never rotated", 1, CaughtUp { with: 1 }) },
+        row("as far ahead as can be", u32::MAX, CaughtUp { with: u32::MAX }),
         Row { known_ended: true, ..row("ahead of the store, known as ended", 6, Refused(Refusal::Ended)) },
         Row { session: None, ..row("no record", 5, Refused(Refusal::Unknown)) },
         Row { session: None, known_ended: true, ..row("no record, known as ended", 5, Refused(Refusal::Unknown)) },
@@ -122,17 +134,21 @@ fn rows() -> Vec<Row> {
 fn every_row_of_the_contract_s_table() {
     for Row { what, session, presented, after, client, policy, known_ended, answer } in rows() {
         let now = START.plus(after);
-        let new_key = KeyId::from("key 1");
+        let (new_key, presented_key) = (KeyId::from("key 1"), KeyId::from("key 2"));
         let attempt = Attempt {
             generation: presented,
             now,
             mark_of_record_key: ClientMark([client; 16]),
             mark_of_active_key: ClientMark([client + 100; 16]),
+            mark_of_presented_key: ClientMark([client + 200; 16]),
             active_mac_key: &new_key,
+            presented_mac_key: &presented_key,
             known_ended,
         };
         let outcome = rotate(session.as_ref(), &attempt, &policy);
+        let current = session.as_ref().map_or(0, |session| session.generation);
         let found = match &outcome {
+            Outcome::Kept { write: Some(write) } if write.generation != current => CaughtUp { with: write.generation },
             Outcome::Kept { write } => Kept { write: write.is_some() },
             Outcome::Rotated { write } => Rotated { to: write.generation },
             Outcome::Retried { write: None, late: false } => Retried,
@@ -147,6 +163,12 @@ fn every_row_of_the_contract_s_table() {
         // What is written is the session that was read, but for what the row says.
         let before = session.unwrap_or_else(fresh);
         match outcome {
+            Outcome::Kept { write: Some(write) } if presented > before.generation => {
+                let rotation = Rotation { at: now, client: ClientMark([client + 200; 16]) };
+                let (mac_key, rotation) = (presented_key, Some(rotation));
+                let expected = Session { generation: presented, mac_key, rotation, used: true, ..before };
+                assert_eq!(write, expected, "{what}");
+            }
             Outcome::Kept { write: Some(write) } => {
                 assert_eq!(write, Session { used: true, ..before }, "{what}");
             }

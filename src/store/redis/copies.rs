@@ -114,9 +114,8 @@ impl Copies {
 
     /// Keeps the ending that Redis has recorded, and waits until it is on disk, but not for long.
     pub(super) async fn keep_ending(&self, ended: &Session) {
-        let Some(ending) = ended.ended else { return };
+        let (Some(ending), Some(until)) = (ended.ended, ended.revoked_until(self.shelf.access_tail())) else { return };
         let (written, is_written) = oneshot::channel();
-        let until = ending.at.plus(self.shelf.access_tail());
         let heard = Heard { session: ended.id, ended_at: ending.at, until, record: None };
         let note = Note { copies: vec![ended.clone()], endings: vec![heard], written: Some(written), ..self.note() };
         self.send(note);

@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(super) struct Dialer {
     whereabouts: Whereabouts,
     advised: Arc<Advised>,
     seat: Mutex<Seat>,
+    /// The term whose streams the follower has read on from where it was; 0 before the first.
+    compared: AtomicU64,
 }
 
 /// Who says where the primary is.
@@ -67,7 +70,8 @@ pub const FAILOVER_NOTICE: Duration = Duration::from_secs(8);
 /// Which server was found to be the primary.
 #[derive(Default)]
 struct Seat {
-    /// Its `run_id`: another one after each restart. Empty if Redis does not tell.
+    /// Its `run_id`: another one after each restart. Empty if Redis does not tell. None once it was no primary: when it is
+    /// one again, it has taken over what another one knew.
     run_id: Option<String>,
     /// Where it is, if others said so, and when they were last asked.
     named: Option<(Named, Instant)>,
@@ -87,12 +91,32 @@ pub(super) struct Dialed {
 
 impl Dialer {
     pub(super) fn new(access: Access, whereabouts: Whereabouts, advised: Arc<Advised>) -> Arc<Dialer> {
-        Arc::new(Dialer { access, whereabouts, advised, seat: Mutex::default() })
+        Arc::new(Dialer { access, whereabouts, advised, seat: Mutex::default(), compared: AtomicU64::new(0) })
     }
 
     /// How often another server than before has been found to be the primary.
     pub(super) fn term(&self) -> u64 {
         self.seat().term
+    }
+
+    /// The server was found to be a replica: who is connected next begins a new term, even if it is the same server.
+    pub(super) fn demoted(&self) {
+        self.seat().run_id = None;
+    }
+
+    /// The streams of this term's server go on where those of the term before ended, or it has been closed.
+    pub(super) fn compared(&self, term: u64) {
+        self.compared.store(term, Ordering::Release);
+    }
+
+    /// An error if the server is another one than before, and nobody has looked yet whether it was rolled back.
+    pub(super) fn is_compared(&self, term: u64) -> RedisResult<()> {
+        match self.compared.load(Ordering::Acquire) {
+            // Nothing has been read before that it could be behind.
+            0 => Ok(()),
+            compared if compared == term => Ok(()),
+            _ => Err((ErrorKind::Io, "another Redis than before; what it holds is being compared").into()),
+        }
     }
 
     /// A new connection.
@@ -104,7 +128,7 @@ impl Dialer {
         };
         let client = access.client().await?;
         let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
-        refuse_replica(redis::cmd("ROLE").query_async(&mut connection).await?)?;
+        refuse_replica(redis::cmd("ROLE").query_async(&mut connection).await?).inspect_err(|_| self.demoted())?;
         // It may be forbidden. Then one server cannot be told from another, but by its streams.
         let info: String = redis::cmd("INFO").query_async(&mut connection).await.or_else(unless_silent)?;
         self.whereabouts.refuse_other_mode(&info)?;

@@ -3,12 +3,13 @@
 //! It is read *inclusively*: the first entry of a read must be the very one that was read last. After a failover or a
 //! rollback ids are used again, and only the nonce tells.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use redis::{Cmd, ParsingError, Value, from_redis_value};
 
 use crate::session::SessionId;
+use crate::store::record;
 use crate::time::Timestamp;
 
 /// How many entries one read brings, at most.
@@ -37,6 +38,16 @@ pub(super) struct Revocation {
     pub published_at: Timestamp,
     /// The ended record, if it was published as well.
     pub record: Option<Bytes>,
+}
+
+impl Revocation {
+    /// Until when access tokens of the session have to be refused. Whichever clock is later decides: the proxy's that ended
+    /// the session, Redis's, or that of the last refresh.
+    pub(super) fn until(&self, access_tail: Duration) -> Timestamp {
+        let heard = self.ended_at.max(self.published_at).plus(access_tail);
+        let record = self.record.clone().and_then(|record| record::decode(&self.session, record).ok());
+        record.and_then(|stored| stored.session.revoked_until(access_tail)).map_or(heard, |until| until.max(heard))
+    }
 }
 
 /// One page of a read.

@@ -84,7 +84,7 @@ pub(super) struct Follower<'a> {
     /// The primary is another server than before, and what it holds has not been compared with the copies.
     server_is_new: bool,
     /// The term of the primary that was read last.
-    term: u64,
+    pub(super) term: u64,
     backoff: Duration,
 }
 
@@ -142,11 +142,9 @@ impl<'a> Follower<'a> {
             .set_response_timeout(Some(PATIENCE));
         let Dialed { mut connection, term } = self.shard.dialer.connect(&config).await?;
         let term_before = std::mem::replace(&mut self.term, term);
-        if term_before != term {
-            // Another server than the one that acknowledged what the mirror holds: it may have to be given back.
-            self.loaded = [false; PARTITIONS];
-            self.server_is_new = term_before != 0;
-        }
+        // Another server than the one that acknowledged what the mirror holds: it may have to be given back. First the
+        // streams are read on, where they had been read to: that tells a rollback.
+        self.server_is_new |= term_before != term && term_before != 0;
         let scripts = &self.store.scripts;
         for script in [&scripts.heartbeat, &scripts.reopen, &scripts.close, &scripts.commit] {
             script.load_async(&mut connection).await?;
@@ -170,9 +168,9 @@ impl<'a> Follower<'a> {
                 tick_at = Instant::now() + TICK;
                 let began = Instant::now();
                 self.tick(connection).await?;
+                self.shard.dialer.compared(self.term);
                 if std::mem::take(&mut self.server_is_new) {
-                    // A rollback that shows in the streams has been noticed; what was lost with the last moments of the
-                    // server before need not show there.
+                    // What was lost with the last moments of the server before need not show in the streams.
                     self.loaded = [false; PARTITIONS];
                 }
                 self.store.observe.store_request(Operation::Follow, OperationOutcome::Ok, began.elapsed());
@@ -196,6 +194,9 @@ impl<'a> Follower<'a> {
 
     async fn tick(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         self.shard.dialer.confirm_once_a_tick().await?;
+        if self.term != self.shard.dialer.term() {
+            return Err((ErrorKind::Io, "another Redis is the primary now").into());
+        }
         let keep = (self.store.access_tail + KEPT_LONGER).as_millis() as u64;
         let mut pipe = redis::pipe();
         pipe.cmd("ROLE");
@@ -208,7 +209,7 @@ impl<'a> Follower<'a> {
             asked.push((partition, epoch));
         }
         let mut replies: std::vec::IntoIter<Value> = pipe.query_async::<Vec<Value>>(connection).await?.into_iter();
-        is_primary(replies.next())?;
+        is_primary(replies.next()).inspect_err(|_| self.shard.dialer.demoted())?;
         for ((partition, epoch), reply) in asked.into_iter().zip(replies) {
             match from_redis_value::<i64>(reply)? {
                 1 => {}
@@ -294,10 +295,10 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Whichever clock is later decides how long it matters: the proxy's that ended the session, or Redis's.
+    /// Takes in what the stream says.
     pub(super) fn list(&self, revocations: Vec<Revocation>) {
         let listed = revocations.into_iter().filter_map(|revocation| {
-            let until = revocation.ended_at.max(revocation.published_at).plus(self.store.access_tail);
+            let until = revocation.until(self.store.access_tail);
             let is_news = !self.mirror.revocations.contains(&revocation.session);
             self.mirror.revocations.insert(revocation.session, until);
             is_news.then_some((revocation, until))

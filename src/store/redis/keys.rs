@@ -101,6 +101,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 
 /// The scripts. Each says itself what it does.
 pub(super) struct Scripts {
+    pub absent: Script,
     pub announce: Script,
     pub close: Script,
     pub commit: Script,
@@ -111,6 +112,7 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Scripts {
         Scripts {
+            absent: Script::new(include_str!("scripts/absent.lua")),
             announce: Script::new(include_str!("scripts/announce.lua")),
             close: Script::new(include_str!("scripts/close.lua")),
             commit: Script::new(include_str!("scripts/commit.lua")),

@@ -50,7 +50,7 @@ impl Link {
         let mut repeated = false;
         loop {
             let Numbered { number, term, connection } = self.connection().await.map_err(unavailable)?;
-            self.dialer.confirmed_lately().map_err(unavailable)?;
+            self.dialer.confirmed_lately().and_then(|()| self.dialer.is_compared(term)).map_err(unavailable)?;
             let error = match call(connection).await {
                 Ok(value) if term == self.dialer.term() => return Ok(value),
                 // What a primary of the past says may be out of date, and what it writes is lost.

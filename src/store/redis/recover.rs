@@ -8,7 +8,7 @@
 //!
 //! What must never happen in here: a partition is called loaded before all that this proxy holds of it has been given back.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -21,11 +21,10 @@ use super::keys::evalsha;
 use super::{Known, nonce};
 use crate::session::SessionId;
 use crate::store::Freshness;
-use crate::time::Timestamp;
 
 /// How long proxies have, after the store lost its memory, to say that they have something to give back. They look once a
 /// second.
-const LEASE: Duration = Duration::from_secs(3);
+pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// The same after a rollback: all have been connected, or they would not know that it was one.
 const LEASE_AFTER_ROLLBACK: Duration = Duration::from_millis(1500);
 /// Proxies that are still giving back are not waited for any longer.
@@ -37,8 +36,6 @@ const STEP: usize = 8;
 pub(super) struct Progress {
     /// The loss that it is given back for: since when the partition waits (0 if it is open), on Redis's clock.
     since: u64,
-    /// What the mirror listed when this began, and when it ended.
-    listed: HashMap<SessionId, Timestamp>,
     /// All that the stream has published.
     published: HashSet<SessionId>,
     /// The last copy that was given back.
@@ -134,7 +131,7 @@ impl Follower<'_> {
             return Ok(());
         }
         self.feeds[partition].caught_up(began);
-        *self.store.known(partition) = Known::Epoch(epoch.into());
+        self.store.in_line(partition, epoch, self.term);
         self.synced(partition, began);
         self.loaded[partition] = true;
         Ok(())
@@ -150,26 +147,25 @@ impl Follower<'_> {
         // Before reading: what is ended from now on is in the stream anyhow.
         let tail = self.store.access_tail;
         let listed = self.mirror.revocations.of_partition(partition);
-        let listed: HashMap<_, _> = listed.into_iter().map(|(session, until)| (session, until.minus(tail))).collect();
         self.feeds[partition] = Feed::default();
         let mut published = HashSet::new();
         if !self.read_all(connection, partition, &mut published).await? {
             return Ok(None);
         }
-        let missing: Vec<_> = listed.iter().filter(|(session, _)| !published.contains(session)).collect();
+        let missing: Vec<_> = listed.into_iter().filter(|(session, _)| !published.contains(session)).collect();
         if !missing.is_empty() {
             tracing::warn!(partition, count = missing.len(), "giving revocations back to a store that has lost them");
         }
         for chunk in missing.chunks(CHUNK) {
-            let held = chunk.iter().map(|&(&id, &ended_at)| Held {
+            let held = chunk.iter().map(|&(id, until)| Held {
                 id,
                 copy: None,
-                ended_at: Some(ended_at),
+                ended_at: Some(until.minus(tail)),
                 unpublished: true,
             });
             self.store.give_back(connection, partition, held.collect()).await?;
         }
-        Ok(Some(Progress { since, listed, published, after: None, given: 0, done: false }))
+        Ok(Some(Progress { since, published, after: None, given: 0, done: false }))
     }
 
     /// A few chunks of the copies. What the store has already is only compared.
@@ -199,12 +195,8 @@ impl Follower<'_> {
                 return Ok(());
             };
             progress.after = Some(*last);
-            let held = page.into_iter().map(|(id, copy)| Held {
-                id,
-                copy: Some(copy),
-                ended_at: progress.listed.get(&id).copied(),
-                unpublished: false,
-            });
+            // As the mirror has it now: what the stream has just told of a session may not be in its copy yet.
+            let held = page.into_iter().map(|(id, copy)| self.store.held(id, Some(copy)));
             progress.given += self.store.give_back(connection, partition, held.collect()).await?;
         }
         Ok(())

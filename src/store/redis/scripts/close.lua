@@ -1,10 +1,9 @@
 -- The stream is not the one that was read: the store was rolled back. Nobody reads or writes sessions until all proxies have
 -- given back what they hold.
--- KEYS: epoch, since when it waits
+-- KEYS: epoch, since when it waits (from when somebody looks at it next)
 -- ARGV: the epoch that was rolled back
 -- Returns 1, or 0 if the epoch is another one.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local time = redis.call('TIME')
 redis.call('SET', KEYS[1], 'closed:' .. ARGV[1])
-redis.call('SET', KEYS[2], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+redis.call('DEL', KEYS[2])
 return 1
