@@ -8,6 +8,7 @@
 //! One server has all partitions. In a cluster each is where its slot is, and has connections and a follower of its own: see
 //! [`Shard`].
 
+mod absence;
 mod advice;
 mod cluster;
 mod copies;
@@ -25,19 +26,19 @@ mod shard;
 mod told;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
+use self::absence::InLine;
 pub use self::copies::Copies;
 pub use self::dialer::FAILOVER_NOTICE;
 use self::give_back::Held;
 use self::keys::{Keys, PROXIES_IN, Scripts};
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
-use self::recover::LEASE;
 use self::shard::Shard;
 use self::told::Told;
 use super::{
@@ -53,7 +54,7 @@ pub struct Redis {
     keys: Keys,
     scripts: Scripts,
     known: [Mutex<Known>; PARTITIONS],
-    in_line: [Mutex<InLine>; PARTITIONS],
+    in_line: [InLine; PARTITIONS],
     mirror: Arc<Mirror>,
     access_tail: Duration,
     deadline: Duration,
@@ -75,13 +76,6 @@ enum Known {
     RolledBack(Arc<str>),
     /// The mirror is in line with this epoch.
     Epoch(Arc<str>),
-}
-
-/// Since when a partition's mirror and copies have been compared with the store, and with which primary.
-#[derive(Clone, Copy)]
-struct InLine {
-    since: Instant,
-    term: u64,
 }
 
 /// What the scripts answer that compare a record.
@@ -119,7 +113,7 @@ impl Redis {
             keys: Keys::new(options.key_prefix.clone()),
             scripts: Scripts::new(),
             known: std::array::from_fn(|_| Mutex::new(Known::NotYet)),
-            in_line: std::array::from_fn(|_| Mutex::new(InLine { since: Instant::now(), term: 0 })),
+            in_line: std::array::from_fn(|_| InLine::default()),
             mirror,
             access_tail,
             deadline: options.deadline,
@@ -154,19 +148,6 @@ impl Redis {
             Known::Lost | Known::RolledBack(_) => Err(StoreError::Amnesia),
             Known::NotYet => Err(StoreError::Unavailable("Redis: it has not been read yet".to_owned())),
         }
-    }
-
-    /// All that this proxy holds of the partition has been compared with the primary of this term.
-    fn in_line(&self, partition: usize, epoch: String, term: u64) {
-        *self.known(partition) = Known::Epoch(epoch.into());
-        let now_in_line = InLine { since: Instant::now(), term };
-        *self.in_line[partition].lock().unwrap_or_else(PoisonError::into_inner) = now_in_line;
-    }
-
-    /// Have all proxies had the time to give back to this primary what they hold of the partition?
-    fn has_been_in_line(&self, partition: usize) -> bool {
-        let InLine { since, term } = *self.in_line[partition].lock().unwrap_or_else(PoisonError::into_inner);
-        term == self.shard(partition).dialer.term() && since.elapsed() >= LEASE
     }
 
     /// What this proxy holds of a session.
@@ -295,28 +276,7 @@ impl Backend for Redis {
     }
 
     async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let partition = id.partition();
-        let known = self.epoch(partition)?;
-        if !self.has_been_in_line(partition) {
-            return Err(StoreError::Unsure(*id));
-        }
-        let shard = self.shard(partition);
-        let (epoch, keys) = (&*known, &[self.keys.epoch(partition), self.keys.session(id)][..]);
-        let look = |mut connection: MultiplexedConnection| async move {
-            let mut call = self.scripts.absent.prepare_invoke();
-            let verdict: String = call.key(keys).arg(epoch).invoke_async(&mut connection).await?;
-            // Nobody asks often for what is lost, so that the sentinels can be asked each time.
-            shard.dialer.confirm().await?;
-            Verdict::of(&verdict)
-        };
-        match shard.calls.call(look).await? {
-            // Once more: the call may have found another primary.
-            Verdict::Yes if self.has_been_in_line(partition) => Ok(true),
-            Verdict::Yes => Err(StoreError::Unsure(*id)),
-            Verdict::Conflict => Ok(false),
-            Verdict::Closed => Err(self.lost(partition, &known, true)),
-            Verdict::Amnesia => Err(self.lost(partition, &known, false)),
-        }
+        absence::is_absent(self, id).await
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {

@@ -244,6 +244,7 @@ impl World<'_> {
                 if primary {
                     (proxy.read_at, proxy.recovered_at) = (Some(at), Some(at));
                 }
+                self.judge_in_line(number);
                 self.tell(|_| format!("  proxy {number} is in line with epoch {:x}", epoch % 0x10000));
                 self.synced(number, Some(asked_at));
             }

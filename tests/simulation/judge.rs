@@ -36,6 +36,8 @@ pub struct Judge {
     pub upset_at: Option<u64>,
     /// When it last lost what a replica had as well: emptied or rolled back.
     pub lost_at: Option<u64>,
+    /// Refreshes that were answered with "unknown", and until when whoever has a copy had time to give it back.
+    unknowns: Vec<(usize, SessionId, u64)>,
     ghosts: Vec<Ghost>,
     /// For each generation in one history, the key that its token was made with.
     minted: Vec<(SessionId, u32, (u32, u32), u8)>,
@@ -259,11 +261,23 @@ impl World<'_> {
                     let has = proxy.copies.iter().any(|copy| copy.id == id && copy.ended.is_none());
                     proxy.up && proxy.up_since < long && proxy.disturbed_at < long && has
                 });
+                let time_to = self.proxies[number].in_line_since.map_or(0, |since| since + LEASE);
+                self.judge.unknowns.push((request, id, time_to));
                 if self.judge.upset_at.is_none() {
                     self.break_holder(request, "is unknown to a store that has lost nothing");
                 } else if let Some(holder) = holder {
                     self.break_holder(request, &format!("is unknown, though proxy {holder} has a copy"));
                 }
+            }
+        }
+    }
+
+    /// A proxy has given back what it holds.
+    pub fn judge_in_line(&mut self, number: usize) {
+        for (request, id, time_to) in self.judge.unknowns.clone() {
+            let holds = self.proxies[number].copies.iter().any(|copy| copy.id == id && copy.ended.is_none());
+            if self.now < time_to && holds {
+                self.break_holder(request, &format!("was unknown, and proxy {number} gives the session back in time"));
             }
         }
     }

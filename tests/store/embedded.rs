@@ -81,39 +81,23 @@ async fn a_clock_that_was_behind_at_the_logout_does_not_shorten_it() {
         let rotation = (created_at == long_ago).then_some(Rotation { at: now, client: ClientMark([0; 16]) });
         Session { created_at, rotation, ..begin("demo", now.plus(Duration::from_secs(3600))) }
     });
-    let proxy = Proxy::new(store, Arc::clone(&mirror), Arc::default());
     let mut ended = Vec::new();
     for session in [begun_before, refreshed_before] {
-        assert_eq!(proxy.sessions.commit(None, &session).await.unwrap(), Committed::Yes);
-        let stored = proxy.sessions.get(&session.id).await.unwrap();
+        assert_eq!(store.commit(None, &session).await.unwrap(), Committed::Yes);
+        let stored = store.get(&session.id).await.unwrap();
         let next = session.end(now.minus(2 * ACCESS_TAIL), EndReason::Logout);
-        assert_eq!(proxy.sessions.commit(stored.as_ref(), &next).await.unwrap(), Committed::Yes);
+        assert_eq!(store.commit(stored.as_ref(), &next).await.unwrap(), Committed::Yes);
         ended.push(session.id);
     }
     // By a clock that goes right again.
     mirror.remove_expired();
     assert!(ended.iter().all(|id| mirror.revocations.contains(id)));
-    drop(proxy);
-    let mirror = reopened(&path).await;
+    drop(store);
+    let (_store, mirror) = open(&path).unwrap();
     assert!(
         ended.iter().all(|id| mirror.revocations.contains(id)),
         "nor is it forgotten when the store is opened again"
     );
-}
-
-/// The mirror of the store in the file, once whoever had it has let go.
-async fn reopened(path: &Path) -> Arc<Mirror> {
-    let mut mirror = None;
-    until("the file is free", async || match open(path) {
-        Ok((_, loaded)) => {
-            mirror = Some(loaded);
-            true
-        }
-        Err(EmbeddedError::InUse { .. }) => false,
-        Err(error) => panic!("{error}"),
-    })
-    .await;
-    mirror.unwrap()
 }
 
 /// To be told that nothing has changed costs no write, and waits for nobody's.

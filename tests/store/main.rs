@@ -14,6 +14,7 @@ mod redis_cluster;
 mod redis_copies;
 mod redis_faults;
 mod redis_feed;
+mod redis_rollback;
 mod redis_sentinel;
 mod redis_settings;
 mod support;

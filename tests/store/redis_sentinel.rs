@@ -9,7 +9,7 @@ use portcullis::session::{Session, SessionId};
 use portcullis::store::redis::{RedisOptions, SentinelOptions};
 
 use crate::redis_server::{Options, RedisServer};
-use crate::support::{Proxy, open_epoch, redis_options, redis_proxy_with, until, within};
+use crate::support::{Proxy, copying_proxy_with, open_epoch, redis_options, redis_proxy_with, until, within};
 
 /// Noticing (0.5 s), voting and promoting is up to the sentinels, on a machine that is busy.
 const FAILOVER: Duration = Duration::from_secs(30);
@@ -41,7 +41,11 @@ impl Deployment {
     }
 
     fn proxy(&self) -> Proxy {
-        redis_proxy_with(&RedisOptions {
+        redis_proxy_with(&self.options())
+    }
+
+    fn options(&self) -> RedisOptions {
+        RedisOptions {
             // Nobody is there.
             url: "redis://named-by-sentinels:1/0".to_owned(),
             sentinels: Some(SentinelOptions {
@@ -51,7 +55,7 @@ impl Deployment {
                 password: None,
             }),
             ..redis_options(&self.servers[0])
-        })
+        }
     }
 
     /// Nothing if it does not answer: who is demoted closes all connections.
@@ -110,6 +114,29 @@ async fn a_failover_that_was_asked_for_loses_no_logout() {
     // Heard of as ever.
     one.end(&living.id).await.unwrap();
     until("the other hears of it", async || other.lists(&living.id)).await;
+}
+
+/// A write has not reached the replica that takes over, and left no trace in the streams either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_failover_lost_is_given_back() {
+    let mut redis = Deployment::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other] = [copying_proxy_with(&redis.options(), folder.path()), redis.proxy()];
+    until("both are open", async || one.age().is_some() && other.age().is_some()).await;
+    let [session, later] = [one.begin("demo").await, one.begin("demo").await];
+    let key = format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
+    let _: i64 = redis.servers[0].command(&["DEL", &key]);
+    let there = || redis.servers[1].try_command::<i64>(&["EXISTS", &key]) == Ok(1);
+    until("the replica has not got it", async || !there()).await;
+
+    let began = Instant::now();
+    redis.servers[0].kill();
+    let there = || redis.servers[1].try_command::<i64>(&["EXISTS", &key]) == Ok(1);
+    within(FAILOVER, "it is back, and nobody has asked for it", async || there()).await;
+    assert!(redis.is_primary(1));
+    println!("given back {:?} after the primary was killed", began.elapsed());
+    back_in_service("a failover that lost a write", &[&one, &other], &later, began).await;
+    assert_eq!(has_ended(&other, &session.id).await, Some(false));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

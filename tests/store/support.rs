@@ -199,6 +199,10 @@ pub fn redis_proxy_whose_tokens_live(options: &RedisOptions, access_tail: Durati
 
 /// A proxy on the server that keeps copies in `folder`. Waits until the one before has let go of them.
 pub fn copying_proxy(server: &RedisServer, folder: &Path) -> Proxy {
+    copying_proxy_with(&redis_options(server), folder)
+}
+
+pub fn copying_proxy_with(options: &RedisOptions, folder: &Path) -> Proxy {
     let (mirror, observed) = (Arc::new(Mirror::new()), Arc::new(Observed::default()));
     let began = Instant::now();
     let copies = loop {
@@ -209,8 +213,7 @@ pub fn copying_proxy(server: &RedisServer, folder: &Path) -> Proxy {
             copies => break copies.unwrap(),
         }
     };
-    let store =
-        Redis::new(&redis_options(server), Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
+    let store = Redis::new(options, Arc::clone(&mirror), ACCESS_TAIL, Arc::clone(&observed) as _).unwrap();
     Proxy::new(Arc::new(store.with_copies(copies)), mirror, observed)
 }
 

@@ -131,7 +131,7 @@ impl Follower<'_> {
             return Ok(());
         }
         self.feeds[partition].caught_up(began);
-        self.store.in_line(partition, epoch, self.term);
+        self.store.is_in_line(partition, epoch, self.term);
         self.synced(partition, began);
         self.loaded[partition] = true;
         Ok(())
