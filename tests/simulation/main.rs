@@ -26,7 +26,7 @@ use crate::world::{Broken, Counts, Mirrors, World};
 /// How many schedules, unless `SCHEDULES` says so.
 const SCHEDULES: u64 = 10_000;
 /// As many to find a flaw at most.
-const SCHEDULES_PER_FLAW: u64 = 4_000;
+const SCHEDULES_PER_FLAW: u64 = 8_000;
 /// How much of a broken schedule is printed.
 const LINES: usize = 80;
 

@@ -89,7 +89,6 @@ impl Flaw {
         Flaw::LeaseFromSnapshot,
         Flaw::ReconnectTrusted,
         Flaw::ForgottenTooEarly,
-        Flaw::UnsureIsUnknown,
         Flaw::TabsForgotten,
         Flaw::AheadRotatedAtOnce,
         Flaw::OwnKnowledgeUnasked,
