@@ -25,6 +25,8 @@ pub struct Mirror {
     started_at: Timestamp,
     /// Milliseconds since `started`; `NEVER` before the first load, `ALWAYS` when this process is the only writer.
     synced_ms: [AtomicU64; PARTITIONS],
+    /// Milliseconds since `started` before which no revocation is forgotten.
+    held_until_ms: AtomicU64,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -38,6 +40,7 @@ impl Mirror {
             started: Instant::now(),
             started_at: Timestamp::now(),
             synced_ms: std::array::from_fn(|_| AtomicU64::new(NEVER)),
+            held_until_ms: AtomicU64::new(0),
         }
     }
 
@@ -59,9 +62,24 @@ impl Mirror {
         self.started_at.plus(self.started.elapsed()).min(Timestamp::now())
     }
 
+    /// Forgets no revocation for as long as an access token lives: they have been read from a disk, and the clock by which
+    /// they seem to be over may be ahead, as it may have been since before this process was started.
+    pub fn hold(&self, access_tail: Duration) {
+        let until_ms = (self.started.elapsed() + access_tail).as_millis() as u64;
+        self.held_until_ms.store(until_ms, Ordering::Release);
+    }
+
+    /// The time by which revocations may be forgotten: see [`Mirror::time_to_forget`] and [`Mirror::hold`].
+    pub fn time_to_forget_revocations(&self) -> Timestamp {
+        match self.started.elapsed().as_millis() as u64 >= self.held_until_ms.load(Ordering::Acquire) {
+            true => self.time_to_forget(),
+            false => Timestamp::EPOCH,
+        }
+    }
+
     /// Forgets revocations that no longer matter.
     pub fn remove_expired(&self) {
-        self.revocations.remove_expired(self.time_to_forget());
+        self.revocations.remove_expired(self.time_to_forget_revocations());
     }
 
     /// How old is what is known of a partition?

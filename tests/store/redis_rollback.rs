@@ -126,12 +126,16 @@ async fn what_a_restart_lost_without_a_gap_is_given_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn protected_routes_are_served_on_while_a_rollback_is_healed() {
-    let (mut server, _folders, [here]) = server_and_proxies().await;
+    let (mut server, _folders, [here, there]) = server_and_proxies().await;
     let (snapshot, story) = snapshot_and_story(&server, &here).await;
+    until("the other one has heard of the logout", async || there.lists(&story.logged_out.id)).await;
     roll_back(&mut server, &snapshot);
     until("it has been healed", async || {
-        assert!(here.age().is_some_and(|age| age < Duration::from_secs(10)), "what the mirror holds is still right");
-        assert!(here.lists(&story.logged_out.id));
+        for proxy in [&here, &there] {
+            let is_known = proxy.age().is_some_and(|age| age < Duration::from_secs(10));
+            assert!(is_known, "what the mirror holds is still right, whoever was first to notice");
+            assert!(proxy.lists(&story.logged_out.id));
+        }
         let record = |session: &Session| -> String {
             let key = format!("portcullis:{{{:02}}}:s:{}", session.id.partition(), session.id);
             server.command::<Option<String>>(&["GET", &key]).unwrap_or_default()

@@ -10,7 +10,6 @@ use redb::Database;
 use super::EmbeddedError;
 use super::tables::{self, FORMAT};
 use crate::store::Mirror;
-use crate::time::Timestamp;
 
 /// Sessions are small and the operating system caches the file as well.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -105,7 +104,8 @@ impl Shelf {
     }
 
     fn load(&self, mirror: &Mirror) -> Result<(), redb::Error> {
-        for (session, until) in self.with(|database| tables::revocations(database, Timestamp::now()))? {
+        mirror.hold(self.access_tail);
+        for (session, until) in self.with(tables::revocations)? {
             mirror.revocations.insert(session, until);
         }
         Ok(())

@@ -108,14 +108,11 @@ pub(super) fn records(
     Ok(records)
 }
 
-/// The revocations that still matter, with the time until which they do.
-pub(in crate::store) fn revocations(
-    database: &Database,
-    now: Timestamp,
-) -> Result<Vec<(SessionId, Timestamp)>, redb::Error> {
+/// The revocations, with the time until which they matter. Also those that are over by the clock of now, which may be wrong.
+pub(in crate::store) fn revocations(database: &Database) -> Result<Vec<(SessionId, Timestamp)>, redb::Error> {
     let revocations = database.begin_read()?.open_table(REVOCATIONS)?;
     let mut listed = Vec::new();
-    for entry in revocations.range((now.as_millis(), [0; 16])..)? {
+    for entry in revocations.iter()? {
         let (until_ms, id) = entry?.0.value();
         listed.push((SessionId::from_bytes(id), Timestamp::from_millis(until_ms)));
     }
@@ -241,16 +238,19 @@ pub(in crate::store) fn page(
     Ok(found)
 }
 
+/// By which time something is over.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Now {
+    pub for_sessions: Timestamp,
+    pub for_revocations: Timestamp,
+}
+
 /// Is there anything to forget: expired, or more sessions than `sessions_max`?
-pub(in crate::store) fn has_surplus(
-    database: &Database,
-    now: Timestamp,
-    sessions_max: u64,
-) -> Result<bool, redb::Error> {
+pub(in crate::store) fn has_surplus(database: &Database, now: Now, sessions_max: u64) -> Result<bool, redb::Error> {
     let transaction = database.begin_read()?;
-    let sessions_end = now.minus(record::KEPT_AFTER_END).as_millis();
+    let sessions_end = now.for_sessions.minus(record::KEPT_AFTER_END).as_millis();
     let surplus = transaction.open_table(EXPIRIES)?.range(..(sessions_end, [0; 16]))?.next().is_some()
-        || transaction.open_table(REVOCATIONS)?.range(..(now.as_millis(), [0; 16]))?.next().is_some()
+        || transaction.open_table(REVOCATIONS)?.range(..(now.for_revocations.as_millis(), [0; 16]))?.next().is_some()
         || transaction.open_table(SESSIONS)?.len()? > sessions_max;
     Ok(surplus)
 }
@@ -259,7 +259,7 @@ pub(in crate::store) fn has_surplus(
 /// that end first anyhow.
 pub(in crate::store) fn forget_surplus(
     transaction: &WriteTransaction,
-    now: Timestamp,
+    now: Now,
     sessions_max: u64,
     at_most: usize,
 ) -> Result<(), redb::Error> {
@@ -268,7 +268,7 @@ pub(in crate::store) fn forget_surplus(
     let mut expiries = transaction.open_table(EXPIRIES)?;
     let mut revocations = transaction.open_table(REVOCATIONS)?;
 
-    let mut leaving = first_keys(&expiries, now.minus(record::KEPT_AFTER_END), at_most)?;
+    let mut leaving = first_keys(&expiries, now.for_sessions.minus(record::KEPT_AFTER_END), at_most)?;
     let too_many = usize::try_from(sessions.len()?.saturating_sub(sessions_max)).unwrap_or(at_most).min(at_most);
     if too_many > leaving.len() {
         leaving = first_keys(&expiries, Timestamp::from_millis(u64::MAX), too_many)?;
@@ -281,7 +281,7 @@ pub(in crate::store) fn forget_surplus(
             subjects.remove((session.subject.as_str(), id))?;
         }
     }
-    for key in first_keys(&revocations, now, at_most)? {
+    for key in first_keys(&revocations, now.for_revocations, at_most)? {
         revocations.remove(key)?;
     }
     Ok(())

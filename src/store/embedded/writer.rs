@@ -12,9 +12,8 @@ use redb::{Durability, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::shelf::Shelf;
-use super::tables::{self, Change};
+use super::tables::{self, Change, Now};
 use crate::store::{Committed, Mirror, StoreError};
-use crate::time::Timestamp;
 
 /// How often the thread looks up when nothing arrives.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(500);
@@ -80,7 +79,9 @@ pub(in crate::store) fn run<S: Step>(shelf: &Shelf, mirror: &Arc<Mirror>, steps:
             commit(shelf, mirror, batch);
         }
         if forgot_at.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
-            match guarded(shelf, || forget(shelf, mirror.time_to_forget(), S::SESSIONS_MAX)) {
+            let now =
+                Now { for_sessions: mirror.time_to_forget(), for_revocations: mirror.time_to_forget_revocations() };
+            match guarded(shelf, || forget(shelf, now, S::SESSIONS_MAX)) {
                 Ok(true) => forgot_at = None, // more is left, after the steps that wait
                 Ok(false) => forgot_at = Some(Instant::now()),
                 Err(error) => {
@@ -140,7 +141,7 @@ fn write<S: Step>(shelf: &Shelf, batch: &mut [S]) -> Result<(), redb::Error> {
 }
 
 /// One bounded step. Is there more?
-fn forget(shelf: &Shelf, now: Timestamp, sessions_max: u64) -> Result<bool, redb::Error> {
+fn forget(shelf: &Shelf, now: Now, sessions_max: u64) -> Result<bool, redb::Error> {
     shelf.with(|database| {
         if !tables::has_surplus(database, now, sessions_max)? {
             return Ok(false);

@@ -3,7 +3,9 @@
 -- KEYS: epoch, since when it waits (from when somebody looks at it next)
 -- ARGV: the epoch that was rolled back
 -- Returns 1, or 0 if the epoch is another one.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local epoch = redis.call('GET', KEYS[1])
+if epoch == 'closed:' .. ARGV[1] then return 1 end
+if epoch ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], 'closed:' .. ARGV[1])
 redis.call('DEL', KEYS[2])
 return 1
