@@ -1,0 +1,44 @@
+/** axios: interceptors that carry the access token, and repeat a request once after a 401 of ours. */
+import type { AxiosInstance, InternalAxiosRequestConfig } from 'axios'
+import { type CarryOptions, mayCarry, unlessAborted } from './carry.js'
+import type { Session } from './types.js'
+
+type Config = InternalAxiosRequestConfig & { portcullis?: { token: string; repeated?: boolean } }
+
+/** A body that can be read once only. */
+const once = (data: unknown) =>
+  (typeof ReadableStream !== 'undefined' && data instanceof ReadableStream) ||
+  typeof (data as { pipe?: unknown } | undefined)?.pipe === 'function'
+
+/** Adds the interceptors to `instance`. Returns how to remove them. */
+export const authorize = (instance: AxiosInstance, session: Session, options: CarryOptions = {}): (() => void) => {
+  const request = instance.interceptors.request.use(async (config: Config) => {
+    if (config.portcullis?.repeated) return config
+    if (config.headers.has('authorization') || !mayCarry(session, instance.getUri(config), options)) return config
+    if (session.snapshot().status === 'unknown' && !session.accessToken()) {
+      await unlessAborted(session.refresh(''), config.signal as AbortSignal | undefined).catch(() => {})
+    }
+    const token = session.accessToken() ?? ''
+    if (token) config.headers.set('authorization', `Bearer ${token}`)
+    config.portcullis = { token }
+    return config
+  })
+
+  const response = instance.interceptors.response.use(undefined, async (error) => {
+    const config = error?.config as Config | undefined
+    const sent = config?.portcullis
+    if (!config || !sent || sent.repeated || !error.response || !session.isOurs(error.response)) throw error
+    // If the caller gives up meanwhile, axios itself refuses the repeated request with its own error.
+    await unlessAborted(session.refresh(sent.token), config.signal as AbortSignal | undefined).catch(() => {})
+    const next = session.accessToken()
+    if (!next || next === sent.token || once(config.data)) throw error
+    config.headers.set('authorization', `Bearer ${next}`)
+    config.portcullis = { token: next, repeated: true }
+    return instance.request(config)
+  })
+
+  return () => {
+    instance.interceptors.request.eject(request)
+    instance.interceptors.response.eject(response)
+  }
+}

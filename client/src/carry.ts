@@ -1,0 +1,31 @@
+/** What the adapters share: where the token may go, and waiting that the caller can end. */
+import type { Session } from './types.js'
+
+export interface CarryOptions {
+  /** Further origins that may see the access token. The page's own and that of Portcullis always may. */
+  origins?: readonly string[]
+}
+
+const here = () => globalThis.location?.href
+
+/** Whether a request to `url` may carry the token. A token that goes to another origin is given away. */
+export const mayCarry = (session: Session, url: string, { origins = [] }: CarryOptions): boolean => {
+  const home = session.base || here()
+  try {
+    const { origin } = new URL(url, here() ?? home)
+    return [here(), home, ...origins].some((known) => known !== undefined && new URL(known, here()).origin === origin)
+  } catch {
+    return false
+  }
+}
+
+/** Waits for `promise`, unless the caller no longer wants to. What he waited for goes on. */
+export const unlessAborted = <T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> =>
+  signal
+    ? new Promise((resolve, reject) => {
+        const abort = () => reject(signal.reason)
+        if (signal.aborted) return abort()
+        signal.addEventListener('abort', abort, { once: true })
+        promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+      })
+    : promise
