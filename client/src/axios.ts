@@ -1,14 +1,9 @@
 /** axios: interceptors that carry the access token, and repeat a request once after a 401 of ours. */
 import type { AxiosInstance, InternalAxiosRequestConfig } from 'axios'
-import { type CarryOptions, mayCarry, unlessAborted } from './carry.js'
+import { type CarryOptions, mayCarry, readOnce, unlessAborted } from './carry.js'
 import type { Session } from './types.js'
 
 type Config = InternalAxiosRequestConfig & { portcullis?: { token: string; repeated?: boolean } }
-
-/** A body that can be read once only. */
-const once = (data: unknown) =>
-  (typeof ReadableStream !== 'undefined' && data instanceof ReadableStream) ||
-  typeof (data as { pipe?: unknown } | undefined)?.pipe === 'function'
 
 /** Adds the interceptors to `instance`. Returns how to remove them. */
 export const authorize = (instance: AxiosInstance, session: Session, options: CarryOptions = {}): (() => void) => {
@@ -31,7 +26,7 @@ export const authorize = (instance: AxiosInstance, session: Session, options: Ca
     // If the caller gives up meanwhile, axios itself refuses the repeated request with its own error.
     await unlessAborted(session.refresh(sent.token), config.signal as AbortSignal | undefined).catch(() => {})
     const next = session.accessToken()
-    if (!next || next === sent.token || once(config.data)) throw error
+    if (!next || next === sent.token || readOnce(config.data)) throw error
     config.headers.set('authorization', `Bearer ${next}`)
     config.portcullis = { token: next, repeated: true }
     return instance.request(config)

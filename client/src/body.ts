@@ -1,14 +1,17 @@
 /**
- * A transport for native clients that have no cookie jar: the refresh token travels in the JSON body, and the app keeps it.
+ * A transport for native clients that have no cookie jar: the refresh token travels in JSON bodies, and the app keeps it.
  *
- * Never for a web page: a script that can read the refresh token can send it away. The server must allow it, and never mixes it
- * with cookies.
+ * Never for a page: a script that can read the refresh token can send it away. The server must allow it, and refuses it to pages.
+ *
+ * The new token is stored before the answer is handed on. Until an access token of the new generation is used, the server takes
+ * the old refresh token too: so an app that dies between the two comes back with either.
  */
 import type { Transport } from './types.js'
 
-/** Where the app keeps the refresh token: a keychain or keystore. `set` resolves when the token would survive a crash. */
+/** Where the app keeps the refresh token: a keychain or keystore. */
 export interface TokenStorage {
   get(): Promise<string | null | undefined>
+  /** Resolves when the token would survive the end of the app. Until then the old one must stay. */
   set(refreshToken: string): Promise<void>
   clear(): Promise<void>
 }
@@ -20,25 +23,44 @@ export interface BodyTransportOptions {
 }
 
 export const bodyTransport = ({ storage, fetch: send = fetch }: BodyTransportOptions): Transport => {
-  return async ({ call, url, body, signal }) => {
-    const stored = call === 'login' ? undefined : await storage.get()
+  /** Reads and writes, one after the other. */
+  let queue: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = queue.then(work)
+    queue = done.catch(() => {})
+    return done
+  }
+
+  return async ({ call, url, body, bearer, signal }) => {
+    const stored = call === 'login' ? undefined : await inTurn(() => storage.get())
+    if (call === 'refresh' && !stored) {
+      // What the server would say. An app that was never logged in needs no network to know.
+      return new Response('{"error":"invalid_grant","reason":"token_missing"}', { status: 400 })
+    }
+    const members = call === 'login' ? { ...body, transport: 'body' } : stored ? { refresh_token: stored } : undefined
     const response = await send(url, {
       method: 'POST',
       credentials: 'omit',
       redirect: 'error',
       signal,
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(call === 'login' ? { ...body, refresh_token: true } : { refresh_token: stored ?? '' }),
+      headers: { ...(members && { 'content-type': 'application/json' }), ...(bearer && { authorization: `Bearer ${bearer}` }) },
+      body: members ? JSON.stringify(members) : null,
     })
-    const answer =
-      response.ok && response.status !== 204
-        ? await response
-            .clone()
-            .json()
-            .catch(() => undefined)
+    const next =
+      response.status === 200
+        ? (
+            await response
+              .clone()
+              .json()
+              .catch(() => undefined)
+          )?.refresh_token
         : undefined
-    if (typeof answer?.refresh_token === 'string') await storage.set(answer.refresh_token)
-    else if (response.status === 204) await storage.clear()
+    await inTurn(async () => {
+      // A login or logout may have come between: the answer to a refresh replaces only what it was asked with.
+      if (typeof next === 'string') {
+        if (call === 'login' || (await storage.get()) === stored) await storage.set(next)
+      } else if (response.status === 204 && call !== 'login') await storage.clear()
+    })
     return response
   }
 }

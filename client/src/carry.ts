@@ -1,4 +1,4 @@
-/** What the adapters share: where the token may go, and waiting that the caller can end. */
+/** What the adapters share: where the token may go, what can be sent twice, and waiting that the caller can end. */
 import type { Session } from './types.js'
 
 export interface CarryOptions {
@@ -8,7 +8,7 @@ export interface CarryOptions {
 
 const here = () => globalThis.location?.href
 
-/** Whether a request to `url` may carry the token. A token that goes to another origin is given away. */
+/** Whether a request to `url` may carry the token. Sent to any other origin, it would be given away. */
 export const mayCarry = (session: Session, url: string, { origins = [] }: CarryOptions): boolean => {
   const home = session.base || here()
   try {
@@ -18,6 +18,10 @@ export const mayCarry = (session: Session, url: string, { origins = [] }: CarryO
     return false
   }
 }
+
+/** Whether a body can be read only once, and so be sent only once. */
+export const readOnce = (body: unknown): boolean =>
+  typeof body === 'object' && body !== null && ('getReader' in body || 'pipe' in body || Symbol.asyncIterator in body)
 
 /** Waits for `promise`, unless the caller no longer wants to. What he waited for goes on. */
 export const unlessAborted = <T>(promise: Promise<T>, signal?: AbortSignal | null): Promise<T> =>

@@ -1,5 +1,5 @@
 /** A `fetch` that carries the access token, and repeats a request once after a 401 of ours. */
-import { type CarryOptions, mayCarry, unlessAborted } from './carry.js'
+import { type CarryOptions, mayCarry, readOnce, unlessAborted } from './carry.js'
 import type { Session } from './types.js'
 
 export interface AuthorizedFetchOptions extends CarryOptions {
@@ -7,6 +7,10 @@ export interface AuthorizedFetchOptions extends CarryOptions {
   fetch?: typeof fetch
 }
 
+/**
+ * Requests to other origins, and those that have an `Authorization` of their own, pass as they are. A body that can be read only
+ * once is not sent again: the caller gets the 401 then, and the next request has the new token.
+ */
 export const authorizedFetch = (session: Session, options: AuthorizedFetchOptions = {}): typeof fetch => {
   return async (input, init) => {
     const send = options.fetch ?? fetch
@@ -15,25 +19,26 @@ export const authorizedFetch = (session: Session, options: AuthorizedFetchOption
     if (headers.has('authorization') || !mayCarry(session, request?.url ?? `${input}`, options)) return send(input, init)
 
     const signal = init?.signal ?? request?.signal
-    // Asked before the first answer has come: wait for it rather than be refused.
+    // Before the first answer has come: wait for it rather than be refused.
     if (session.snapshot().status === 'unknown' && !session.accessToken()) await unlessAborted(session.refresh(''), signal)
 
-    const stream = init?.body instanceof ReadableStream
-    const spare = request?.body && !init?.body && !request.bodyUsed ? request.clone() : undefined
-    const go = (target: RequestInfo | URL, token: string | undefined) => {
+    const go = (target: RequestInfo | URL) => {
+      const token = session.accessToken()
       if (token) headers.set('authorization', `Bearer ${token}`)
       return send(target, { ...init, headers })
     }
+    const spare = request && !init?.body && !request.bodyUsed ? request.clone() : undefined
     const token = session.accessToken()
-    const response = await go(input, token)
-    if (!session.isOurs(response)) {
-      void spare?.body?.cancel()
-      return response
+    const response = await go(input)
+    if (session.isOurs(response)) {
+      await unlessAborted(session.refresh(token ?? ''), signal)
+      const next = session.accessToken()
+      if (next && next !== token && !readOnce(init?.body)) {
+        void response.body?.cancel()
+        return go(spare ?? input)
+      }
     }
-    await unlessAborted(session.refresh(token ?? ''), signal)
-    const next = session.accessToken()
-    if (!next || next === token || stream) return response
-    void response.body?.cancel()
-    return go(spare ?? input, next)
+    void spare?.body?.cancel()
+    return response
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Judges an answer. Whatever arrives falls into one class, and only a 400 `invalid_grant` of the server's own ends a session: a
- * captive portal, a proxy in between or a wrong configuration can never log anyone out.
+ * Judges an answer. Whatever arrives falls into one class, and only the server's own 400 `invalid_grant` ends a session: a captive
+ * portal, a proxy in between or a wrong configuration can never log anyone out.
  */
 import type { Outcome } from './types.js'
 
@@ -8,34 +8,38 @@ import type { Outcome } from './types.js'
 export interface Tokens {
   readonly access_token: string
   readonly expires_in: number
-  readonly session_expires_in?: number
+  readonly session_expires_in: number
 }
 
 /** An answer, judged. */
-export type Judged =
-  | { readonly outcome: 'granted'; readonly tokens: Tokens }
-  | { readonly outcome: Exclude<Outcome, 'granted'>; readonly status: number; readonly reason: string; readonly retryAfter?: number }
+export interface Judged {
+  readonly outcome: Outcome
+  /** 0 if there was no answer. */
+  readonly status: number
+  readonly reason: string
+  /** Milliseconds to wait before the next try, if the server said so. */
+  readonly retryAfter?: number | undefined
+  /** There if the outcome is `granted`, and only then. */
+  readonly tokens?: Tokens | undefined
+}
 
-/** Milliseconds, from `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3). */
-const retryAfter = (response: Response): { retryAfter?: number } => {
-  const value = response.headers.get('retry-after')
-  const wait = value && (+value >= 0 ? +value * 1000 : Date.parse(value) - Date.now())
-  return wait && wait > 0 ? { retryAfter: wait } : {}
+/** Milliseconds, from seconds or a date (RFC 9110 section 10.2.3). */
+const retryAfter = (headers: Headers): number | undefined => {
+  const after = headers.get('retry-after') ?? 0
+  return Math.max(0, +after >= 0 ? +after * 1000 : Date.parse(`${after}`) - Date.now()) || undefined
 }
 
 export const judge = async (response: Response): Promise<Judged> => {
-  const { status } = response
-  const body = await response.json().catch(() => undefined)
-  if (status === 200 && typeof body?.access_token === 'string' && body.expires_in >= 0) return { outcome: 'granted', tokens: body }
+  const { status, headers } = response
+  const body = (await response.json().catch(() => 0)) || {}
+  const granted = status === 200 && body.access_token && body.expires_in >= 0
+  const refused = status === 400 && body.error === 'invalid_grant'
+  const passing = status < 400 || status > 499 || status === 429 || status === 408
   return {
-    outcome:
-      status === 400 && body?.error === 'invalid_grant'
-        ? 'refused'
-        : status === 408 || status === 429 || status > 499 || status < 400
-          ? 'unreachable'
-          : 'misconfigured',
+    outcome: granted ? 'granted' : refused ? 'refused' : passing ? 'unreachable' : 'misconfigured',
     status,
-    reason: typeof body?.reason === 'string' ? body.reason : status < 400 ? 'not_ours' : `http_${status}`,
-    ...retryAfter(response),
+    reason: body.reason ?? `http_${status}`,
+    retryAfter: retryAfter(headers),
+    tokens: granted && body,
   }
 }

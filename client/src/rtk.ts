@@ -1,6 +1,6 @@
 /** Redux Toolkit: a slice that follows the session, and the base query that repeats a request once after a 401 of ours. */
 import { createSlice, type Dispatch, type PayloadAction } from '@reduxjs/toolkit'
-import { type BaseQueryFn, type FetchArgs, type FetchBaseQueryError, type FetchBaseQueryMeta, fetchBaseQuery } from '@reduxjs/toolkit/query'
+import { type BaseQueryFn, type FetchBaseQueryMeta, fetchBaseQuery } from '@reduxjs/toolkit/query'
 import type { CarryOptions } from './carry.js'
 import { authorizedFetch } from './fetch.js'
 import type { Session, Snapshot } from './types.js'
@@ -10,8 +10,12 @@ export interface AuthState extends Snapshot {
   readonly accessToken: string | undefined
 }
 
-type Options = Parameters<typeof fetchBaseQuery>[0]
-type Reauth = BaseQueryFn<string | FetchArgs, unknown, FetchBaseQueryError, object, FetchBaseQueryMeta>
+/** The options of `fetchBaseQuery`, and where else the token may go. */
+export type ReauthOptions = NonNullable<Parameters<typeof fetchBaseQuery>[0]> & CarryOptions
+
+type FetchQuery = ReturnType<typeof fetchBaseQuery>
+// biome-ignore lint/suspicious/noExplicitAny: this is how Redux Toolkit itself names a base query of which nothing is known.
+type AnyQuery = BaseQueryFn<any, unknown, unknown, any, any>
 
 export const createAuth = (session: Session) => {
   const now = (): AuthState => ({ ...session.snapshot(), accessToken: session.accessToken() })
@@ -24,39 +28,43 @@ export const createAuth = (session: Session) => {
       changed: (_, { payload }: PayloadAction<AuthState>) => payload,
     },
     selectors: {
+      selectAuth: (state) => state,
       selectStatus: (state) => state.status,
       selectReachable: (state) => state.reachable,
       selectAccessToken: (state) => state.accessToken,
-      selectAuth: (state) => state,
     },
   })
 
-  /** Takes the options of `fetchBaseQuery`, or a base query of your own. */
-  function baseQueryWithReauth(options?: Options & CarryOptions): Reauth
-  function baseQueryWithReauth<Query extends BaseQueryFn<any, unknown, unknown, any, any>>(query: Query): Query
-  function baseQueryWithReauth(from: (Options & CarryOptions) | BaseQueryFn = {}): BaseQueryFn<any, unknown, any, any, any> {
-    if (typeof from === 'function') {
-      return async (args, api, extra) => {
-        const token = session.accessToken()
-        const result = await from(args, api, extra)
-        const response = (result.meta as FetchBaseQueryMeta | undefined)?.response
-        if (!result.error || !response || !session.isOurs(response)) return result
-        await session.refresh(token ?? '')
-        const next = session.accessToken()
-        return next && next !== token && !api.signal.aborted ? from(args, api, extra) : result
-      }
+  /** A base query of the caller's own puts the token into its requests itself, and must give `meta.response`, as `fetchBaseQuery` does. */
+  const reauth =
+    (query: AnyQuery): AnyQuery =>
+    async (args, api, extra) => {
+      const token = session.accessToken()
+      const result = await query(args, api, extra)
+      const response = (result.meta as FetchBaseQueryMeta | undefined)?.response
+      if (!result.error || !response || !session.isOurs(response)) return result
+      await session.refresh(token ?? '')
+      const next = session.accessToken()
+      return next && next !== token && !api.signal.aborted ? query(args, api, extra) : result
     }
-    const { origins, fetchFn, ...options } = from
-    const carry = { ...(origins && { origins }), ...(fetchFn && { fetch: fetchFn as typeof fetch }) }
-    return fetchBaseQuery({ ...options, fetchFn: authorizedFetch(session, carry) })
+
+  /** Takes the options of `fetchBaseQuery`, or a base query of your own. */
+  function baseQueryWithReauth(options?: ReauthOptions): FetchQuery
+  function baseQueryWithReauth<Query extends AnyQuery>(query: Query): Query
+  function baseQueryWithReauth(from: ReauthOptions | AnyQuery = {}): AnyQuery {
+    if (typeof from === 'function') return reauth(from)
+    const { origins = [], fetchFn, ...options } = from
+    const carry = { origins, ...(fetchFn && { fetch: fetchFn as typeof fetch }) }
+    return fetchBaseQuery({ ...options, fetchFn: authorizedFetch(session, carry) }) as AnyQuery
   }
 
   let unsubscribe: (() => void) | undefined
   /** A thunk: lets the slice follow the session from now on, and starts it. */
   const start = () => (dispatch: Dispatch) => {
+    const follow = () => dispatch(authSlice.actions.changed(now()))
     unsubscribe?.()
-    unsubscribe = session.subscribe(() => dispatch(authSlice.actions.changed(now())))
-    dispatch(authSlice.actions.changed(now()))
+    unsubscribe = session.subscribe(follow)
+    follow()
     return session.start()
   }
 

@@ -10,7 +10,7 @@ export type Status = 'unknown' | 'active' | 'none'
  * What came of asking the server. Closed: whatever happens on the way is one of these, and only `refused` ends a session.
  *
  * - `granted`: a new access token.
- * - `refused`: the server has said that this client must log in again.
+ * - `refused`: the server has said that there is no session, in answer to a refresh or to a logout.
  * - `unreachable`: no answer, an answer too late, a 429, a 5xx, or an answer that is not the server's. Tried again.
  * - `offline`: the same, and the device says that it has no network. Tried again when it has.
  * - `misconfigured`: an answer that a healthy set-up never gives, such as 403 `cross_site` or 404. Tried again, since it may be
@@ -36,17 +36,16 @@ export interface Snapshot {
 }
 
 /** What the core asks of the server. */
-export type Call = 'login' | 'refresh' | 'logout' | 'logoutAll'
+export type Call = 'login' | 'refresh' | 'logout' | 'logout/all'
 
 /** One call, for a transport to carry. All of them are POST. */
 export interface TransportRequest {
   readonly call: Call
   readonly url: string
   readonly signal: AbortSignal
-  /** To be sent as JSON. */
-  readonly body?: Readonly<Record<string, unknown>>
+  readonly body?: Record<string, string> | undefined
   /** To be sent as `Authorization: Bearer`, so that a logout still works when the cookie is gone. */
-  readonly bearer?: string
+  readonly bearer?: string | undefined
 }
 
 /** How calls reach the server. The default sends the cookie; `portcullis-client/body` is for clients without a cookie jar. */
@@ -55,7 +54,7 @@ export type Transport = (request: TransportRequest) => Promise<Response>
 export interface SessionOptions {
   /** Where Portcullis is, without a slash at the end. Default: the origin of the page. */
   base?: string
-  /** Paths of the endpoints, if they were changed in the configuration. */
+  /** Paths of the endpoints, where the configuration names others than `/login`, `/refresh`, `/logout` and `/logout/all`. */
   paths?: Partial<Record<Call, string>>
   /** The realm in the challenge of a 401 of ours. Default `portcullis`. */
   realm?: string
