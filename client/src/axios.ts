@@ -23,10 +23,11 @@ export const authorize = (instance: AxiosInstance, session: Session, options: Ca
     const config = error?.config as Config | undefined
     const sent = config?.portcullis
     if (!config || !sent || sent.repeated || !error.response || !session.isOurs(error.response)) throw error
-    // If the caller gives up meanwhile, axios itself refuses the repeated request with its own error.
-    await unlessAborted(session.refresh(sent.token), config.signal as AbortSignal | undefined).catch(() => {})
-    const next = session.accessToken()
-    if (!next || next === sent.token || readOnce(config.data)) throw error
+    const signal = config.signal as AbortSignal | undefined
+    await unlessAborted(session.refresh(sent.token), signal).catch(() => {})
+    const next = session.accessToken() ?? ''
+    // If the caller gave up meanwhile, axios refuses the repeated request with an error of its own.
+    if (!signal?.aborted && (!next || next === sent.token || readOnce(config.data))) throw error
     config.headers.set('authorization', `Bearer ${next}`)
     config.portcullis = { token: next, repeated: true }
     return instance.request(config)

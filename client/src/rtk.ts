@@ -1,7 +1,7 @@
 /** Redux Toolkit: a slice that follows the session, and the base query that repeats a request once after a 401 of ours. */
 import { createSlice, type Dispatch, type PayloadAction } from '@reduxjs/toolkit'
 import { type BaseQueryFn, type FetchBaseQueryMeta, fetchBaseQuery } from '@reduxjs/toolkit/query'
-import type { CarryOptions } from './carry.js'
+import { type CarryOptions, unlessAborted } from './carry.js'
 import { authorizedFetch } from './fetch.js'
 import type { Session, Snapshot } from './types.js'
 
@@ -43,7 +43,7 @@ export const createAuth = (session: Session) => {
       const result = await query(args, api, extra)
       const response = (result.meta as FetchBaseQueryMeta | undefined)?.response
       if (!result.error || !response || !session.isOurs(response)) return result
-      await session.refresh(token ?? '')
+      await unlessAborted(session.refresh(token ?? ''), api.signal).catch(() => {})
       const next = session.accessToken()
       return next && next !== token && !api.signal.aborted ? query(args, api, extra) : result
     }
