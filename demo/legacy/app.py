@@ -8,9 +8,13 @@ It stands behind Portcullis in `make demo` and in the tests. Nothing but the sta
 import argparse
 import html
 import json
+import os
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+import single_page
+import stock
 
 NAME_HEADERS = ("X-Auth-Subject", "X-Forwarded-User")
 ROLE_HEADERS = ("X-Auth-Roles", "X-Forwarded-Groups")
@@ -61,14 +65,26 @@ class LegacyApp(BaseHTTPRequestHandler):
             self.events()
         elif target.path == "/slow":
             self.slow(parse_qs(target.query))
+        elif target.path == "/api/stock":
+            self.json(200, stock.items())
+        elif target.path.startswith("/api/stock/"):
+            item = stock.item(target.path.removeprefix("/api/stock/"))
+            self.json(*((200, item) if item else (404, {"error": "There is no such item."})))
+        elif target.path == "/admin/report":
+            self.json(200, stock.report(self.user()))
+        elif target.path == "/app" or target.path.startswith("/app/"):
+            self.single_page(target.path)
         else:
             self.answer(404, "text/plain; charset=utf-8", b"not found\n")
 
     do_HEAD = do_GET
 
     def do_POST(self):
-        if urlsplit(self.path).path == "/echo":
+        path = urlsplit(self.path).path
+        if path == "/echo":
             self.echo()
+        elif path == "/api/stock":
+            self.add_item()
         else:
             self.answer(404, "text/plain; charset=utf-8", b"not found\n")
             self.close_connection = True  # The body was not read.
@@ -128,6 +144,27 @@ class LegacyApp(BaseHTTPRequestHandler):
         time.sleep(delay_ms / 1000)
         self.answer(200, "text/plain; charset=utf-8", f"slept {delay_ms} ms\n".encode())
 
+    def add_item(self):
+        text = b""
+        for piece in self.body():
+            text += piece
+            if len(text) > stock.MAX_BODY_BYTES:
+                self.close_connection = True  # The rest is not read.
+                return self.json(413, {"error": "That is too long."})
+        try:
+            self.json(201, stock.add(json.loads(text)))
+        except (ValueError, RecursionError) as error:
+            self.json(400, {"error": str(error)})
+
+    def single_page(self, path):
+        status, headers, body = single_page.answer(path, self.server.app_folder)
+        self.answer(status, headers.pop("Content-Type"), body, headers)
+
+    def json(self, status, value):
+        """What is behind a login must not stay in a cache, where the next user of the machine finds it."""
+        body = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        self.answer(status, "application/json", body, {"Cache-Control": "no-store"})
+
     def body(self):
         """The pieces of the request's body, by length or in chunks."""
         if "chunked" in self.headers.get("Transfer-Encoding", "").lower():
@@ -149,9 +186,11 @@ class LegacyApp(BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
         self.wfile.flush()
 
-    def answer(self, status, content_type, body):
+    def answer(self, status, content_type, body, headers=None):
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -165,9 +204,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--app", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "../app/dist"),
+                        help="the folder that is served under /app/ (default: demo/app/dist)")
     arguments = parser.parse_args()
     server = ThreadingHTTPServer((arguments.host, arguments.port), LegacyApp)
     server.daemon_threads = True
+    server.app_folder = arguments.app
     print(f"legacy app on http://{arguments.host}:{server.server_port}", flush=True)
     try:
         server.serve_forever()
