@@ -86,6 +86,7 @@ upstreams:
 routes:
   - {{ name: app, upstream: app }}
   - {{ name: assets, path_prefix: /assets/, upstream: app, auth: public }}
+  - {{ name: single-page, path_prefix: /app, upstream: app, auth: public }}
   - {{ name: admin, path_prefix: /admin, upstream: app, roles: [admin] }}
 "
     )
