@@ -1,0 +1,39 @@
+import { configureStore, type ThunkAction, type UnknownAction } from '@reduxjs/toolkit'
+import { useDispatch, useSelector } from 'react-redux'
+import { api } from './api'
+import { outcomes } from './calls'
+import { auth, session } from './session'
+
+export const store = configureStore({
+  reducer: {
+    [auth.authSlice.name]: auth.authSlice.reducer,
+    [outcomes.name]: outcomes.reducer,
+    [api.reducerPath]: api.reducer,
+  },
+  middleware: (withDefaults) => withDefaults().concat(api.middleware),
+  devTools: import.meta.env.DEV,
+})
+
+/** Finds out whether somebody is logged in. */
+export function start() {
+  store.dispatch(auth.start())
+}
+
+// What one user has loaded, the next one must not see. The epoch changes with each login and logout, those in other tabs too.
+let { epoch } = session.snapshot()
+session.subscribe((now) => {
+  if (now.epoch === epoch) return
+  epoch = now.epoch
+  store.dispatch(api.util.resetApiState())
+  store.dispatch(outcomes.actions.forgotten())
+})
+
+export type RootState = ReturnType<typeof store.getState>
+export type AppDispatch = typeof store.dispatch
+export type AppThunk = ThunkAction<Promise<void>, RootState, unknown, UnknownAction>
+
+export const useAppDispatch = useDispatch.withTypes<AppDispatch>()
+export const useAppSelector = useSelector.withTypes<RootState>()
+
+/** Whether somebody is logged in, until when, and whether the proxy can be reached. */
+export const useAuth = () => useAppSelector(auth.authSlice.selectors.selectAuth)
