@@ -1,14 +1,28 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate soak reliability lint fmt audit deps
+.PHONY: help demo app test simulate soak reliability lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
-demo: ## build, and run in front of a small legacy app until Ctrl-C
+demo: ## build, and run in front of a small legacy app until Ctrl-C (DEMO="--access-lifetime 30s")
 	@scripts/install-deps build
 	cargo build --locked
-	@demo/run target/debug/portcullis
+	@$(MAKE) --no-print-directory app
+	@demo/run target/debug/portcullis $(DEMO)
+
+app: demo/app/dist/index.html ## build the single-page app of the demo, and the client package that it uses
+
+# npm writes .package-lock.json when all is installed, so it stands for the whole folder.
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
+
+client/dist/index.js: client/node_modules/.package-lock.json client/package.json client/tsconfig.build.json $(wildcard client/src/*.ts)
+	cd client && npm run --silent build
+
+demo/app/dist/index.html: demo/app/node_modules/.package-lock.json client/dist/index.js \
+		$(filter-out %/dist %/node_modules,$(wildcard demo/app/*)) $(shell find demo/app/src demo/app/public -type f)
+	cd demo/app && npm run --silent build
 
 test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint

@@ -24,6 +24,12 @@ pub struct Args {
     /// Where metrics and health are.
     #[arg(long, default_value = "127.0.0.1:9911")]
     admin: SocketAddr,
+    /// How long an access token lives: 1s to 1h. Short ones let one watch the renewal.
+    #[arg(long, default_value = "15m")]
+    access_lifetime: String,
+    /// Refresh cookies without `Secure` and `__Host-`, for browsers that drop such cookies over plain http (Safari).
+    #[arg(long)]
+    insecure_cookies: bool,
     /// Where the configuration, the users, the keys and the sessions of the demo are kept.
     #[arg(long, default_value = "run/demo")]
     folder: PathBuf,
@@ -73,7 +79,7 @@ fn furnish(args: &Args, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn proxy_yaml(args: &Args) -> String {
-    let Args { upstream, listen, admin, .. } = args;
+    let Args { upstream, listen, admin, access_lifetime, insecure_cookies, .. } = args;
     format!(
         "\
 # Made by `portcullis demo`, anew at each start.
@@ -81,6 +87,8 @@ listen: {listen}
 admin: {{ listen: \"{admin}\" }}
 users: users.yaml
 store: embedded
+access_token: {{ lifetime: {access_lifetime} }}
+development: {{ insecure_cookies: {insecure_cookies} }}
 upstreams:
   app: {{ servers: [{upstream}] }}
 routes:
@@ -97,8 +105,10 @@ fn story(args: &Args, path: &Path) -> String {
     let Args { listen, admin, upstream, .. } = args;
     format!(
         r#"
-Portcullis stands in front of {upstream}, on http://{listen}
+Open http://{listen}/app/
+
 User: demo   Password: demo   (and root/root, who has the role admin)
+Portcullis stands in front of an app that has no login, on {upstream}
 Configuration: {path}
 
 The life of a token, in another terminal:

@@ -24,9 +24,9 @@ export interface Report {
 // The base query adds the access token, and after a 401 of ours it refreshes and repeats. Endpoints need not know.
 export const api = createApi({
   baseQuery: auth.baseQueryWithReauth({ baseUrl: '/' }),
-  tagTypes: ['Stock'],
+  tagTypes: ['Me', 'Stock'],
   endpoints: (build) => ({
-    me: build.query<Me, void>({ query: () => 'userinfo' }),
+    me: build.query<Me, void>({ query: () => 'userinfo', providesTags: ['Me'] }),
     stock: build.query<Item[], void>({ query: () => 'api/stock', providesTags: ['Stock'] }),
     item: build.query<Item, number>({ query: (id) => `api/stock/${id}` }),
     addItem: build.mutation<Item, { item: string; count: number }>({

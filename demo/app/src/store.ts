@@ -19,13 +19,18 @@ export function start() {
   store.dispatch(auth.start())
 }
 
-// What one user has loaded, the next one must not see. The epoch changes with each login and logout, those in other tabs too.
-let { epoch } = session.snapshot()
+let before = session.snapshot()
 session.subscribe((now) => {
-  if (now.epoch === epoch) return
-  epoch = now.epoch
-  store.dispatch(api.util.resetApiState())
-  store.dispatch(outcomes.actions.forgotten())
+  const { epoch, expiresAt } = before
+  before = now
+  if (now.epoch !== epoch) {
+    // Another login, or its end, here or in another tab. What one user has loaded, the next one must not see.
+    store.dispatch(api.util.resetApiState())
+    store.dispatch(outcomes.actions.forgotten())
+  } else if (now.expiresAt !== expiresAt) {
+    // User and roles are read anew at each refresh, so a new token may say something new.
+    store.dispatch(api.util.invalidateTags(['Me']))
+  }
 })
 
 export type RootState = ReturnType<typeof store.getState>

@@ -39,7 +39,8 @@ export function whyNotLoggedIn(problem: { status?: number; retryAfter?: number }
 export function whatWentWrong(error: unknown) {
   switch (statusOf(error)) {
     case 401:
-      return 'You have to log in again.'
+      // If it was about our token, the session would be over and the login page here. So it is the app's own.
+      return 'The app behind refuses this. You are still logged in.'
     case 403:
       return 'Refused: your role does not allow this. You are still logged in.'
     case 'FETCH_ERROR':
@@ -49,8 +50,8 @@ export function whatWentWrong(error: unknown) {
   }
 }
 
-/** The status of an error of RTK Query: a number, or a word where no answer came. */
+/** The HTTP status of an error of RTK Query. A body that is no JSON hides it behind a word; without an answer there is but a word. */
 export function statusOf(error: unknown): number | string {
-  const status = (error as { status?: number | string } | undefined)?.status
-  return status ?? 'FETCH_ERROR'
+  const { status, originalStatus } = (error ?? {}) as { status?: number | string; originalStatus?: number }
+  return originalStatus ?? status ?? 'FETCH_ERROR'
 }
