@@ -21,15 +21,15 @@ export function start() {
 
 let before = session.snapshot()
 session.subscribe((now) => {
-  const { epoch, expiresAt } = before
+  const { epoch, expiresAt, reachable } = before
   before = now
   if (now.epoch !== epoch) {
     // Another login, or its end, here or in another tab. What one user has loaded, the next one must not see.
     store.dispatch(api.util.resetApiState())
     store.dispatch(outcomes.actions.forgotten())
   } else if (now.expiresAt !== expiresAt) {
-    // User and roles are read anew at each refresh, so a new token may say something new.
-    store.dispatch(api.util.invalidateTags(['Me']))
+    // User and roles are read anew at each refresh, so a new token may say something new. And what failed meanwhile is loaded again.
+    store.dispatch(api.util.invalidateTags(reachable ? ['Me'] : ['Me', 'Stock']))
   }
 })
 

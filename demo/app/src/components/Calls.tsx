@@ -6,7 +6,7 @@ import { useAppDispatch, useAppSelector } from '../store'
 export function Calls() {
   const dispatch = useAppDispatch()
   const outcomes = useAppSelector((state) => state.outcomes)
-  const log = useRef<HTMLOListElement>(null)
+  const log = useRef<HTMLDivElement>(null)
   // biome-ignore lint/correctness/useExhaustiveDependencies: whenever a line is added, it is brought into view
   useEffect(() => {
     log.current?.scrollTo({ top: log.current.scrollHeight })
@@ -28,14 +28,14 @@ export function Calls() {
         ))}
       </ul>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, which must be possible by keyboard too */}
-      <ol ref={log} className="log" role="log" aria-label="Outcomes" data-testid="calls" tabIndex={0}>
-        {outcomes.length === 0 && <li className="quiet">What comes back is noted here.</li>}
+      <div ref={log} className="log" role="log" aria-label="Outcomes" data-testid="calls" tabIndex={0}>
+        {outcomes.length === 0 && <p className="quiet">What comes back is noted here.</p>}
         {outcomes.map(({ id, status, sentence }) => (
-          <li key={id}>
-            <span className={`pill ${tone(status)}`}>{status}</span> {sentence}
-          </li>
+          <p key={id}>
+            <span className={`pill ${tone(status)}`}>{status}</span> <span>{sentence}</span>
+          </p>
         ))}
-      </ol>
+      </div>
     </section>
   )
 }

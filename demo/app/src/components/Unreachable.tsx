@@ -1,3 +1,4 @@
+import { session } from '../session'
 import { useAuth } from '../store'
 import { CloudOff } from './icons'
 
@@ -5,14 +6,19 @@ import { CloudOff } from './icons'
 export function Unreachable() {
   const { reachable } = useAuth()
   return (
-    <div role="status" className="unreachable">
+    <div className={reachable ? undefined : 'unreachable'}>
+      {!reachable && <CloudOff />}
+      <p role="status">
+        {!reachable && (
+          <>
+            <strong>You are still logged in.</strong> The server cannot be reached. We keep trying.
+          </>
+        )}
+      </p>
       {!reachable && (
-        <p>
-          <CloudOff />
-          <span>
-            <strong>You are still logged in.</strong> The server cannot be reached. We keep trying, and nothing is lost.
-          </span>
-        </p>
+        <button type="button" onClick={() => session.refresh()}>
+          Try now
+        </button>
       )}
     </div>
   )
