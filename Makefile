@@ -1,9 +1,9 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app test simulate soak reliability lint fmt audit deps
+.PHONY: help demo app test test-browser simulate soak reliability lint fmt audit deps
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 demo: ## build, and run in front of a small legacy app until Ctrl-C (DEMO="--access-lifetime 30s")
 	@scripts/install-deps build
@@ -27,6 +27,11 @@ demo/app/dist/index.html: demo/app/node_modules/.package-lock.json client/dist/i
 test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint
 	cargo test --locked
+	@$(MAKE) --no-print-directory test-browser
+
+test-browser: deps app tests/browser/node_modules/.package-lock.json ## the client package and the demo app, in Chromium
+	cargo build --locked
+	cd tests/browser && npm run --silent test
 
 simulate: ## a million schedules of the simulation (SCHEDULES=..., SIMULATION_BASE=...)
 	CARGO_PROFILE_TEST_OPT_LEVEL=2 SCHEDULES=$${SCHEDULES:-1000000} SIMULATION_BASE=$${SIMULATION_BASE:-$$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')} \
