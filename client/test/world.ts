@@ -81,15 +81,28 @@ export interface World {
   pass(ms: number): Promise<unknown>
 }
 
+/** The events of a page. Not Node's own target: that one forgets signals when memory is collected. */
+class Page {
+  readonly #listeners = new Set<{ type: string; act: (event: Event) => void }>()
+  listen = (type: string, act: (event: Event) => void, { signal }: { signal: AbortSignal }) => {
+    const listener = { type, act }
+    this.#listeners.add(listener)
+    signal.addEventListener('abort', () => this.#listeners.delete(listener))
+  }
+  fire(event: Event) {
+    for (const { type, act } of [...this.#listeners]) if (type === event.type) act(event)
+  }
+}
+
 /** Fake clocks, page and channels for each test of the file. */
 export const world = (): World => {
-  let page = new EventTarget()
+  let page = new Page()
   const sessions: Session[] = []
   const world: World = {
     channels,
     navigator: { onLine: true },
     document: { hidden: false },
-    fire: (type, more = {}) => page.dispatchEvent(Object.assign(new Event(type), more)),
+    fire: (type, more = {}) => page.fire(Object.assign(new Event(type), more)),
     tab(options) {
       const session = createSession(options)
       const told: Snapshot[] = []
@@ -102,14 +115,14 @@ export const world = (): World => {
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'], now: 1_800_000_000_000 })
-    page = new EventTarget()
+    page = new Page()
     channels = world.channels = new Channels()
     world.navigator.onLine = true
     world.document.hidden = false
     vi.stubGlobal('navigator', world.navigator)
     vi.stubGlobal('document', world.document)
     vi.stubGlobal('BroadcastChannel', Channel)
-    vi.stubGlobal('addEventListener', page.addEventListener.bind(page))
+    vi.stubGlobal('addEventListener', page.listen)
     vi.stubGlobal('location', new URL('https://app.example/'))
   })
   afterEach(() => {
