@@ -4,7 +4,7 @@ import type { Judged } from './outcome.js'
 class CallError extends Error {
   /** The HTTP status; 0 if there was no answer. */
   declare readonly status: number
-  /** The server's word, such as `credentials_wrong`, or ours: `network`, `timeout`, `offline`, `not_ours`, `http_502`. */
+  /** The server's word, such as `credentials_wrong`, or ours: `network`, `timeout`, `offline`, or `http_` and the status. */
   declare readonly reason: string
   /** Milliseconds to wait before the next try, if the server said so. */
   declare readonly retryAfter?: number

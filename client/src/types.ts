@@ -25,7 +25,7 @@ export interface Snapshot {
   readonly reachable: boolean
   /** What came of the last try; missing before the first. */
   readonly outcome?: Outcome
-  /** The server's word for a refusal or a failure, such as `session_ended`, or ours: `network`, `timeout`, `not_ours`, `http_502`, `logout`. */
+  /** The server's word for a refusal or a failure, such as `session_ended`, or ours: `network`, `timeout`, `offline`, `logout`, or `http_` and the status. */
   readonly reason?: string
   /** When the access token expires, like `Date.now()`. For display only: deadlines are kept by another clock. */
   readonly expiresAt?: number
@@ -76,13 +76,14 @@ export interface Session {
    * try failed: then the status is still `unknown`, and tries go on.
    */
   start(): Promise<Snapshot>
-  /** @throws LoginError */
+  /** Begins a session, in all tabs. Call `start` first. @throws LoginError */
   login(username: string, password: string): Promise<void>
   /**
    * Ends this session, or all sessions of the user, on the server and then in all tabs.
    * @throws LogoutError if the server did not confirm it. Then nothing was dropped, because the session may live: tell the user.
    */
   logout(everywhere?: boolean): Promise<void>
+  /** The access token. It may have expired: then the server says so, and the adapters ask for another. */
   accessToken(): string | undefined
   /**
    * Asks for a new access token; one try at a time. Never rejects: see the snapshot.
