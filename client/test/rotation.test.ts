@@ -84,5 +84,5 @@ it(`logs nobody out, in ${SEEDS.length} stories`, { timeout: 120_000 }, async ()
   }
   // The stories are worth something only if they went through all of the rule.
   if (SEEDS.length > 1) expect(Math.min(sum.kept, sum.rotated, sum.retried, sum.late, sum.lost)).toBeGreaterThan(0)
-  console.log(sum)
+  console.log(JSON.stringify(sum))
 })
