@@ -26,22 +26,22 @@ export const outcomes = createSlice({
 
 const { noted } = outcomes.actions
 
-/** Always asks the server, and leaves no subscription behind. */
+/** Always asks the server, and leaves no subscription behind. After an error, `data` is still what came the last time. */
 const anew = { forceRefetch: true, subscribe: false } as const
 
 const readTheStock = (): AppThunk => async (dispatch) => {
   const { data, error } = await dispatch(api.endpoints.stock.initiate(undefined, anew))
-  dispatch(data ? noted(200, `${data.length} items in stock.`) : failed(error))
+  dispatch(error || !data ? failed(error) : noted(200, `${data.length} items in stock.`))
 }
 
 const addAnItem = (): AppThunk => async (dispatch) => {
   const { data, error } = await dispatch(api.endpoints.addItem.initiate(delivery()))
-  dispatch(data ? noted(201, `Added ${data.count} of “${data.item}”.`) : failed(error))
+  dispatch(error || !data ? failed(error) : noted(201, `Added ${data.count} of “${data.item}”.`))
 }
 
 const openTheAdminReport = (): AppThunk => async (dispatch) => {
   const { data, error } = await dispatch(api.endpoints.report.initiate(undefined, anew))
-  dispatch(data ? noted(200, `${data.pieces.toLocaleString('en')} pieces, ${data.low.length} items are low.`) : failed(error))
+  dispatch(error || !data ? failed(error) : noted(200, `${data.pieces.toLocaleString('en')} pieces, ${data.low.length} items are low.`))
 }
 
 /** If the access token has just run out, all ten get a 401, one refresh is made, and all ten are repeated. */

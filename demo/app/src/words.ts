@@ -44,7 +44,7 @@ export function whatWentWrong(error: unknown) {
     case 403:
       return 'Refused: your role does not allow this. You are still logged in.'
     case 'FETCH_ERROR':
-      return 'No answer came. You are still logged in.'
+      return 'The server was not reached. You are still logged in.'
     default:
       return 'The server cannot answer this now. You are still logged in.'
   }

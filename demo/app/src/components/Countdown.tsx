@@ -23,7 +23,7 @@ export function Countdown({ until, testId, bar = false }: Props) {
   return (
     <>
       <span role="timer" data-testid={testId}>
-        {duration(left)}
+        {left > 0 ? duration(left) : 'has run out'}
       </span>
       {bar && (
         <span className="bar" aria-hidden="true">
