@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::harness::{eventually, in_time};
+use crate::harness::{client, eventually, in_time};
 
 #[tokio::test]
 async fn the_commands_that_the_demo_prints_work_as_they_stand() {
@@ -45,6 +45,11 @@ async fn the_commands_that_the_demo_prints_work_as_they_stand() {
     for part in [" 401", "hello demo", " 204"] {
         assert!(said.contains(part), "{part:?} is missing\n{script}\n{said}");
     }
+
+    let page = printed.iter().find_map(|line| line.strip_prefix("Open ")).expect("an address for the browser");
+    let page = in_time("the page", client().get(page).send()).await.expect("it answers");
+    // It may not be built here; that somebody may ask for it is what counts.
+    assert!(page.headers().contains_key("content-security-policy"), "{page:?}");
 
     let addresses: Vec<String> = printed.iter().flat_map(|line| addresses(line)).collect();
     assert!(!addresses.is_empty(), "addresses: {printed:#?}");

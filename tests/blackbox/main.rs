@@ -32,5 +32,6 @@ mod process;
 mod refresh;
 mod secrets;
 mod sessions;
+mod single_page;
 mod streams;
 mod tokens;
