@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-client test-browser simulate soak reliability lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak reliability lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -24,14 +24,22 @@ demo/app/dist/index.html: demo/app/node_modules/.package-lock.json client/dist/i
 		$(filter-out %/dist %/node_modules,$(wildcard demo/app/*)) $(shell find demo/app/src demo/app/public -type f)
 	cd demo/app && npm run --silent build
 
+pictures: deps app tests/browser/node_modules/.package-lock.json ## make the pictures of the README anew
+	cargo build --locked
+	cd tests/browser && node pictures.mjs
+
 test: deps ## everything that belongs to a change
 	@$(MAKE) --no-print-directory lint
 	cargo test --locked
 	@$(MAKE) --no-print-directory test-client
+	@$(MAKE) --no-print-directory test-app
 	@$(MAKE) --no-print-directory test-browser
 
 test-client: client/node_modules/.package-lock.json ## the client package: format, types, size, and what it does for each outcome
 	cd client && npm run --silent test
+
+test-app: demo/app/node_modules/.package-lock.json client/dist/index.js ## the demo app: format and types; what it does, the browser tests see
+	cd demo/app && npm run --silent lint
 
 test-browser: deps app tests/browser/node_modules/.package-lock.json ## the client package and the demo app, in Chromium
 	cargo build --locked
