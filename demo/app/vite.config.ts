@@ -19,6 +19,7 @@ export default defineConfig({
     target: 'es2022',
   },
   server: {
-    proxy: Object.fromEntries(paths.map((path) => [path, gate])),
+    // Host stays what the browser sent, since the proxy compares it with Origin.
+    proxy: Object.fromEntries(paths.map((path) => [path, { target: gate, changeOrigin: false }])),
   },
 })
