@@ -55,6 +55,14 @@ describe('axios', () => {
     expect(server.calls).toHaveLength(2)
   })
 
+  it('gives the 401 back when the server cannot be asked', async () => {
+    const { instance, seen, server, session } = await ready('never')
+    server.next(() => json(503))
+    await expect(instance.get('/api')).rejects.toMatchObject({ response: { status: 401 } })
+    expect(seen).toHaveLength(1)
+    expect(session.snapshot().status).toBe('active')
+  })
+
   it('gives the 401 back when the session is over', async () => {
     const { instance, seen, server, session } = await ready('never')
     server.next(() => refused())

@@ -112,10 +112,11 @@ describe('a 401 of ours', () => {
   })
 
   it('while the server cannot be asked comes back as it is, and the session stays', async () => {
-    const { call, server, session } = await ready('never')
+    const { call, app, server, session } = await ready('never')
     server.next(() => json(503, {}, { 'retry-after': '5' }))
     for (let i = 0; i < 5; i++) expect((await call('/api')).status).toBe(401)
     expect(server.calls).toHaveLength(2)
+    expect(app.seen).toHaveLength(5)
     expect(session.snapshot()).toMatchObject({ status: 'active', reachable: false })
   })
 

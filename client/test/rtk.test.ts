@@ -70,6 +70,15 @@ describe.each([
     expect(server.calls).toHaveLength(2)
   })
 
+  it('gives the 401 back when the server cannot be asked', async () => {
+    const { server, auth, seen, store, stock } = setUp('never', own)
+    await store.dispatch(auth.start())
+    server.next(() => json(503))
+    expect((await stock()).error).toMatchObject({ status: 401 })
+    expect(seen).toHaveLength(1)
+    expect(auth.authSlice.selectors.selectStatus(store.getState())).toBe('active')
+  })
+
   it('gives the 401 back when the session is over', async () => {
     const { server, auth, seen, store, stock } = setUp('never', own)
     await store.dispatch(auth.start())

@@ -384,6 +384,15 @@ describe('listeners', () => {
     expect(session.snapshot()).toBe(session.snapshot())
   })
 
+  it('that leave while others are being told are not called', async () => {
+    const { session } = await started(() => refused())
+    const listener = vi.fn()
+    session.subscribe(() => leave())
+    const leave = session.subscribe(listener)
+    await session.refresh()
+    expect(listener).not.toHaveBeenCalled()
+  })
+
   it('that left are not called', async () => {
     const { session } = await started(() => refused())
     const listener = vi.fn()
