@@ -1,7 +1,8 @@
 /**
  * A transport for native clients that have no cookie jar: the refresh token travels in JSON bodies, and the app keeps it.
  *
- * Never for a page: a script that can read the refresh token can send it away. The server must allow it, and refuses it to pages.
+ * Never for a website: a script that can read the refresh token can send it away. The server must allow it (`native_clients`), and
+ * refuses it to pages other than the web views that are listed.
  *
  * The new token is stored before the answer is handed on. Until an access token of the new generation is used, the server takes
  * the old refresh token too: so an app that dies between the two comes back with either.
