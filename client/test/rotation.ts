@@ -1,4 +1,5 @@
 /** The server's rule of rotation, one browser's cookie jar, and a network between them that loses, delays and cuts. */
+import { vi } from 'vitest'
 import { challenge, json, refused } from './world.js'
 
 export const GRACE = 30_000
@@ -107,6 +108,7 @@ export class Browser {
   cookie: string | undefined
   bad = true
   lost = 0
+  readonly #pages = new Set<Set<AbortController>>()
 
   constructor(
     readonly server: Server,
@@ -138,6 +140,7 @@ export class Browser {
   /** What a page of this browser has: its fetch, and its end, which cuts all that is under way. */
   page() {
     const under = new Set<AbortController>()
+    this.#pages.add(under)
     const send: typeof fetch = async (input, init) => {
       const cut = new AbortController()
       const { signal } = init ?? {}
@@ -149,6 +152,15 @@ export class Browser {
       for (const cut of under) cut.abort()
     }
     return { fetch: send, unload }
+  }
+
+  /**
+   * The machine sleeps: wall clocks go on, connections die. A request that is kept through that and goes out afterwards, with a cookie
+   * that is two generations old by then, is beyond what the rule can forgive: the sender looks like a thief.
+   */
+  sleep(ms: number) {
+    for (const under of this.#pages) for (const cut of under) cut.abort()
+    vi.setSystemTime(Date.now() + ms)
   }
 
   async #exchange(url: string, init: RequestInit) {
