@@ -16,13 +16,16 @@ export function duration(ms: number) {
 /** For the login page: why it is shown, if that is worth a word. */
 export function whyLoggedOut(reason: string | undefined) {
   switch (reason) {
-    case 'session_expired':
+    case 'logout':
+      return 'You have logged out.'
     case 'token_expired':
       return 'Your session has run out.'
     case 'session_ended':
       return 'Your session has ended.'
     case 'token_reused':
       return 'Your session was ended because an old token came back: somebody else may have had it.'
+    case 'subject_removed':
+      return 'This user may no longer log in.'
     default:
       return undefined // Nobody was logged in here.
   }

@@ -44,7 +44,8 @@ export function AccountDialog({ dialog, me }: Props) {
         <h2 id="account">Account</h2>
         {me && (
           <p className="quiet">
-            You are <strong>{me.sub}</strong>, with the role {me.roles.join(', ')}.
+            You are <strong>{me.sub}</strong>
+            {me.roles.length > 0 && `, with the role ${me.roles.join(' and ')}`}.
           </p>
         )}
         <div role="alert">{error && <p className="error">{error}</p>}</div>
