@@ -27,6 +27,11 @@ export class Traffic {
     return this.#answered.filter((response) => path(response) === target).map((response) => response.status())
   }
 
+  /** When the requests for `target` that were answered had been sent, in milliseconds by the browser's clock. */
+  times(target: string) {
+    return this.#answered.filter((response) => path(response) === target).map((response) => response.request().timing().startTime)
+  }
+
   /** Forgets what was, to count what comes. */
   clear() {
     this.#sent.length = 0
