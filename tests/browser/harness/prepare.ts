@@ -2,9 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
-export const ROOT = resolve(import.meta.dirname, '../../..')
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 export const BINARY = process.env.PORTCULLIS ?? join(ROOT, 'target/debug/portcullis')
 
 /** The distribution's browser. Playwright's own download is never used. */
