@@ -1,12 +1,12 @@
 //! `portcullis check`: is this configuration good? Nothing is started and nothing is written.
 //!
-//! What must never happen in here: "ok" for what `run` would refuse. Both go through [`config::load`].
+//! What must never happen in here: "ok" for what `run` would refuse. Both go through [`config::load`] and try the login page.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config;
+use crate::{config, server};
 
 /// What `portcullis check` is asked.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,6 +35,10 @@ fn report(
         Ok(config) => {
             for warning in &config.warnings {
                 writeln!(err, "warning: {warning}")?;
+            }
+            if let Err(error) = server::login_page(&config) {
+                writeln!(err, "{error}")?;
+                return Ok(false);
             }
             writeln!(out, "{}: ok", args.config.display())?;
             Ok(true)
@@ -69,6 +73,27 @@ mod tests {
         assert!(good);
         assert_eq!(out, "proxy.yaml: ok\n");
         assert!(err.starts_with("warning: proxy.yaml:1:9: listen: "), "{err}");
+    }
+
+    #[test]
+    fn the_login_page_is_tried() {
+        let own = tempfile::tempdir().unwrap();
+        let template = own.path().join("page.html");
+        let config = |more: &str| {
+            let own = own.path().display();
+            format!(
+                "listen: 127.0.0.1:1\nupstream: http://a\nusers: users.yaml\nlogin_page: {{ {more}: {own}/page.html }}\n"
+            )
+        };
+        std::fs::write(&template, "<form>\n{{ usrname }}").unwrap();
+        let (good, _, err) = check(&config("template"));
+        assert!(!good && err.contains("page.html:2: undefined value"), "{err}");
+        std::fs::write(&template, " ".repeat(64 * 1024 + 1)).unwrap();
+        let (good, _, err) = check(&config("stylesheet"));
+        assert!(!good && err.contains("is larger than 64 KiB"), "{err}");
+        std::fs::remove_file(&template).unwrap();
+        let (good, _, err) = check(&config("stylesheet"));
+        assert!(!good && err.contains("there is no such file"), "{err}");
     }
 
     #[test]

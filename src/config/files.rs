@@ -28,6 +28,8 @@ pub(super) enum FileKind {
     RedisPassword,
     /// A file that holds the token of the admin listener and nothing else.
     AdminToken,
+    /// A part of the login page: anybody may read it, and it is sent with every page.
+    LoginPage,
 }
 
 /// A file, and where it is named.
@@ -39,6 +41,8 @@ pub(super) struct FileUse {
 
 /// A token for the admin listener is not shorter: it must not be guessed.
 const ADMIN_TOKEN_CHARS_MIN: usize = 32;
+/// A login page is made for phones, too.
+const LOGIN_PAGE_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Looks at every file that was named, and gives the token for the admin listener, if one was.
 pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
@@ -55,6 +59,11 @@ pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
         let for_all = metadata.permissions().mode() & 0o007 != 0;
         match used.kind {
             FileKind::Public => {}
+            FileKind::LoginPage if metadata.len() > LOGIN_PAGE_FILE_BYTES_MAX => {
+                let kib = LOGIN_PAGE_FILE_BYTES_MAX / 1024;
+                cx.error(used.place.clone(), format!("{shown} is larger than {kib} KiB; make it smaller"));
+            }
+            FileKind::LoginPage => {}
             FileKind::Users if for_all => cx.warnings.borrow_mut().push(Warning {
                 place: used.place.clone(),
                 message: format!("everybody on this machine can read the password hashes; run `chmod 640 {shown}`"),
@@ -112,7 +121,7 @@ fn open(used: &FileUse) -> Result<(File, Metadata), String> {
         FileKind::AdminToken => {
             format!("; make it with `(umask 077 && openssl rand -hex 32 > {})`", used.path.display())
         }
-        FileKind::Public | FileKind::Secret | FileKind::RedisPassword => String::new(),
+        FileKind::Public | FileKind::Secret | FileKind::RedisPassword | FileKind::LoginPage => String::new(),
     };
     let opened = File::open(&used.path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     match opened {

@@ -160,6 +160,17 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// True or false, where a table with `keys` would do as well.
+    pub fn true_or_table(self, keys: &[&str]) -> Option<bool> {
+        match &self.node.value {
+            Value::Bool(_) | Value::Text { written: Some(_), .. } => self.bool(),
+            _ => {
+                self.not(&format!("`true`, `false`, or a table with any of: {}", keys.join(", ")));
+                None
+            }
+        }
+    }
+
     /// A whole number between two others.
     pub fn number(self, least: u64, most: u64) -> Option<u64> {
         let number = match &self.node.value {

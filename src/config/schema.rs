@@ -21,6 +21,7 @@ pub(super) const TOP: Keys = &[
     "data_dir",
     "keys",
     "login",
+    "login_page",
     "access_token",
     "session",
     "rotation",
@@ -61,6 +62,7 @@ pub(super) const REDIS: Keys = &[
 pub(super) const KEYS: Keys = &["file", "algorithm"];
 pub(super) const USERS: Keys = &["file"];
 pub(super) const LOGIN: Keys = &["concurrent_hashes", "attempts_per_account", "attempts_per_address", "window"];
+pub(super) const LOGIN_PAGE: Keys = &["title", "text", "logo", "stylesheet", "template", "url"];
 pub(super) const ACCESS_TOKEN: Keys = &["lifetime", "audience", "skew"];
 pub(super) const SESSION: Keys = &["lifetime"];
 pub(super) const ROTATION: Keys = &["grace", "late_retry"];
@@ -110,6 +112,7 @@ pub(super) const ALL: &[(&str, Keys)] = &[
     ("keys", KEYS),
     ("users", USERS),
     ("login", LOGIN),
+    ("login_page", LOGIN_PAGE),
     ("access_token", ACCESS_TOKEN),
     ("session", SESSION),
     ("rotation", ROTATION),

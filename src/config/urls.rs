@@ -118,6 +118,27 @@ pub(super) fn web_view_origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// A page: a path of this host, or an absolute URL, either with a query if need be.
+pub(super) fn page(text: &str) -> Result<String, String> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)) || text.contains('#') {
+        return Err(
+            "is no address; write one without a fragment, and with other signs than ASCII percent-encoded".into()
+        );
+    }
+    let (before, query) = text.split_once('?').unwrap_or((text, ""));
+    if before.starts_with('/') {
+        names::rule_path(before)?;
+        return Ok(text.to_owned());
+    }
+    let Some((scheme, rest)) = before.split_once("://") else {
+        return Err("is neither a path nor a URL; write one such as `/sign-in` or `https://login.example.com/`".into());
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (https, host, port) = http_authority(&format!("{scheme}://{authority}"), "is no address")?;
+    let (path, mark) = (if path.is_empty() { "/" } else { path }, if query.is_empty() { "" } else { "?" });
+    Ok(format!("{}{path}{mark}{query}", Origin { https, host, port }))
+}
+
 /// What a Redis URL says.
 pub(super) struct RedisUrl {
     pub tls: bool,
@@ -221,6 +242,33 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+
+    #[test]
+    fn pages() {
+        for (text, expected) in [
+            ("/sign-in", "/sign-in"),
+            ("/sign-in?lang=de", "/sign-in?lang=de"),
+            ("https://Login.example.com", "https://login.example.com/"),
+            ("https://login.example.com:443/in?a=b", "https://login.example.com/in?a=b"),
+            ("http://localhost:3000/#", ""),
+        ] {
+            assert_eq!(page(text).unwrap_or_default(), expected, "{text}");
+        }
+        for text in [
+            "",
+            "sign-in",
+            "//evil.example",
+            "/\\evil",
+            "ftp://a/",
+            "https://",
+            "https://a b/",
+            "/a#b",
+            "/ä",
+            "/a/../b",
+        ] {
+            assert!(page(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn servers() {

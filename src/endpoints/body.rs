@@ -122,6 +122,7 @@ mod tests {
             headers.append(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
         }
         let request = Request {
+            query: b"",
             headers: &headers,
             body: body.into(),
             address: IpAddr::from(Ipv4Addr::LOCALHOST),

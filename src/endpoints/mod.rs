@@ -15,6 +15,8 @@ mod end;
 mod events;
 mod jwks;
 mod login;
+mod login_form;
+mod login_page;
 mod logout;
 mod logout_all;
 mod refresh;
@@ -37,7 +39,10 @@ use http::HeaderMap;
 pub use self::body::BODY_BYTES_MAX;
 pub use self::cookie::{CookieShape, SameSite};
 pub use self::events::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+use self::login_form::Form;
+pub use self::login_page::{LoginPage, LoginPageError, LoginPageOptions, Problem, Shown};
 pub use self::refresh::Renewed;
+use self::refused::Refused;
 pub use self::transport::Transport;
 use crate::gate::{Endpoint, Identity, Reason, Reply, Sender};
 use crate::login::Authenticator;
@@ -73,6 +78,8 @@ pub struct Endpoints {
     pub access_cookie: Option<CookieShape>,
     /// Native clients may carry the refresh token in bodies.
     pub body_transport: bool,
+    /// The login page, if there is one.
+    pub login_page: Option<LoginPage>,
     /// Who counts, and who keeps the audit log.
     pub events: Arc<dyn Events>,
     /// What time it is.
@@ -81,6 +88,8 @@ pub struct Endpoints {
 
 /// A request to an endpoint. It has no `Debug`: headers and body hold secrets.
 pub struct Request<'a> {
+    /// The query of its target, without the `?`.
+    pub query: &'a [u8],
     /// All header fields, as they came.
     pub headers: &'a HeaderMap,
     /// The whole body.
@@ -100,11 +109,16 @@ impl Endpoints {
     pub async fn serve(&self, endpoint: Endpoint, request: Request<'_>) -> Reply {
         match endpoint {
             Endpoint::Login => {
-                let result = self.login(&request).await;
+                let form = self.login_page.as_ref().map_or(Ok(None), |_| Form::read(&request));
+                let result = match &form {
+                    Ok(_) => self.login(&request).await,
+                    Err(reason) => Err(Refused::request(*reason)),
+                };
                 let (outcome, reply) = result.unwrap_or_else(|no| (LoginOutcome::Refused(no.reason), no.reply));
                 self.events.login(outcome);
-                reply
+                self.login_answered(form.ok().flatten().as_ref(), reply)
             }
+            Endpoint::LoginPage => self.login_page(&request),
             Endpoint::Refresh => {
                 let result = self.refresh(&request).await;
                 let (outcome, reply) = result.unwrap_or_else(|no| (RefreshOutcome::Refused(no.reason), no.reply));
@@ -122,7 +136,7 @@ impl Endpoints {
                     Err(no) => (LogoutOutcome::Refused(no.reason), no.reply),
                 };
                 self.events.logout(outcome);
-                reply
+                self.logout_answered(&request, reply)
             }
             Endpoint::Userinfo => self.userinfo(&request),
             Endpoint::Jwks => self.jwks(),

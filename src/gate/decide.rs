@@ -364,17 +364,17 @@ fn check_rights(route: &Route, identity: &Identity) -> Result<(), Reason> {
 
 /// May the request reach this endpoint of ours?
 fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &impl Facts) -> Result<Decision, Denial> {
-    if !endpoint.allows(head.method) {
-        let allow = Some(endpoint.allow());
-        return Err(Denial { allow, ..Denial::new(Reason::MethodNotAllowed) });
-    }
+    let endpoint = policy
+        .endpoints
+        .answering(endpoint, head.method)
+        .map_err(|allow| Denial { allow: Some(allow), ..Denial::new(Reason::MethodNotAllowed) })?;
     let sender = policy.origins.sender(head);
     if endpoint.changes_state() && sender == Sender::OtherSite {
         return Err(Denial::new(Reason::CrossSite));
     }
     let token = || bearer(head.headers, &ENDPOINT_TOKEN_HEADER);
     let bearer = match endpoint {
-        Endpoint::Login | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
+        Endpoint::Login | Endpoint::LoginPage | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
         // Ending a session needs no fresh knowledge of endings.
         Endpoint::Logout => {
             token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose()

@@ -7,6 +7,8 @@ use http::{HeaderValue, Method};
 pub enum Endpoint {
     /// Trades a user name and a password for tokens.
     Login,
+    /// The page where people log in: at the path of the login, for browsers that come by GET.
+    LoginPage,
     /// Trades the refresh token in the cookie for new tokens.
     Refresh,
     /// Ends one session.
@@ -23,6 +25,7 @@ impl Endpoint {
     /// All of them: what metrics are made of at start.
     pub const ALL: &[Endpoint] = &[
         Endpoint::Login,
+        Endpoint::LoginPage,
         Endpoint::Refresh,
         Endpoint::Logout,
         Endpoint::LogoutAll,
@@ -34,6 +37,7 @@ impl Endpoint {
     pub const fn as_str(self) -> &'static str {
         match self {
             Endpoint::Login => "login",
+            Endpoint::LoginPage => "login_page",
             Endpoint::Refresh => "refresh",
             Endpoint::Logout => "logout",
             Endpoint::LogoutAll => "logout_all",
@@ -46,7 +50,7 @@ impl Endpoint {
     pub const fn changes_state(self) -> bool {
         match self {
             Endpoint::Login | Endpoint::Refresh | Endpoint::Logout | Endpoint::LogoutAll => true,
-            Endpoint::Userinfo | Endpoint::Jwks => false,
+            Endpoint::LoginPage | Endpoint::Userinfo | Endpoint::Jwks => false,
         }
     }
 
@@ -85,6 +89,6 @@ mod tests {
         assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 7);
     }
 }

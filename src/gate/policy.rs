@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::HeaderName;
 use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue, Method};
 
 use super::cookies::CookieCredentials;
 use super::endpoint::Endpoint;
@@ -18,6 +18,8 @@ pub struct EndpointTable {
     pub host: Option<String>,
     /// Their paths.
     pub paths: Vec<(Endpoint, String)>,
+    /// Is the login page at the path of the login?
+    pub login_page: bool,
 }
 
 impl EndpointTable {
@@ -29,6 +31,19 @@ impl EndpointTable {
     /// The endpoint there in the eyes of a reader that folds case.
     pub fn find_folded(&self, host: &str, path: &[u8]) -> Option<Endpoint> {
         self.find_by(host, |own| own.eq_ignore_ascii_case(path))
+    }
+
+    /// Which endpoint answers `method` at the path of `found`; else the `Allow` field of the 405.
+    pub fn answering(&self, found: Endpoint, method: &Method) -> Result<Endpoint, HeaderValue> {
+        if found.allows(method) {
+            return Ok(found);
+        }
+        let has_page = self.login_page && found == Endpoint::Login;
+        match (has_page, Endpoint::LoginPage.allows(method)) {
+            (true, true) => Ok(Endpoint::LoginPage),
+            (true, false) => Err(HeaderValue::from_static("GET, HEAD, POST")),
+            (false, _) => Err(found.allow()),
+        }
     }
 
     fn find_by(&self, host: &str, is_path: impl Fn(&[u8]) -> bool) -> Option<Endpoint> {

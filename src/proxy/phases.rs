@@ -99,9 +99,11 @@ impl Phases {
             Some(Err(reason)) => (None, Some(*reason)),
             None => (None, None),
         };
-        let headers = &session.req_header().headers;
-        let (address, sender) = (context.client.address, service.sender);
-        let request = Request { headers, body, address, sender, identity, bearer_refused };
+        let head = session.req_header();
+        let target = head.raw_path();
+        let query = target.iter().position(|&byte| byte == b'?').map_or(&[][..], |at| &target[at + 1..]);
+        let (headers, address, sender) = (&head.headers, context.client.address, service.sender);
+        let request = Request { query, headers, body, address, sender, identity, bearer_refused };
         self.compiled.endpoints.serve(service.endpoint, request).await
     }
 

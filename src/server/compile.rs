@@ -6,12 +6,13 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
 use super::error::StartError;
+use super::login_page::login_page;
 use super::state::State;
 use crate::config::{self, Config};
 use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
     Auth, CookieCredentials, Cors, Credentials, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames,
-    IdentityHeaderSpellings, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
+    IdentityHeaderSpellings, LoginPage, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::{self, LoginLimits};
 use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
@@ -48,6 +49,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             cookie: cookie(&config.cookie),
             access_cookie: takes_cookies(config).then(|| access_cookie(&config.cookie)),
             body_transport: config.native_clients.is_some(),
+            login_page: login_page(config)?,
             events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
         },
@@ -93,6 +95,7 @@ pub fn policy(config: &Config) -> Result<Policy, StartError> {
                 (Endpoint::Userinfo, endpoints.userinfo.clone()),
                 (Endpoint::Jwks, endpoints.jwks.clone()),
             ],
+            login_page: matches!(config.login_page, config::LoginPage::Own(_)),
         },
         origins: Origins {
             own: config.origins.iter().map(ToString::to_string).collect(),
@@ -102,7 +105,12 @@ pub fn policy(config: &Config) -> Result<Policy, StartError> {
         cookies: takes_cookies(config).then(|| CookieCredentials {
             access: config.cookie.access_name.as_str().into(),
             refresh: config.cookie.name.as_str().into(),
-            login_page: None,
+            login_page: match &config.login_page {
+                config::LoginPage::Off => None,
+                config::LoginPage::Own(_) => Some(LoginPage::Own(endpoints.login.clone())),
+                // Cannot fail: the address is printable ASCII.
+                config::LoginPage::Url(url) => HeaderValue::try_from(url).ok().map(LoginPage::Elsewhere),
+            },
         }),
         identity_spellings: IdentityHeaderSpellings::new(&identity_headers),
         identity_headers,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::admin::socket::SocketError;
+use crate::endpoints::LoginPageError;
 use crate::gate::DuplicateRoute;
 use crate::keys::KeysError;
 use crate::login::UsersFileError;
@@ -50,6 +51,17 @@ pub enum StartError {
     /// The settings of Redis.
     #[error(transparent)]
     Redis(#[from] RedisOptionsError),
+    /// A file of the login page cannot be read.
+    #[error("{path}: it cannot be read: {source}")]
+    LoginPageFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The login page.
+    #[error(transparent)]
+    LoginPage(#[from] LoginPageError),
     /// An upstream.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

@@ -4,6 +4,7 @@
 
 mod compile;
 mod error;
+mod login_page;
 mod peers;
 mod state;
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 
 pub use compile::policy;
 pub use error::StartError;
+pub use login_page::login_page;
 
 use self::peers::Peers;
 use self::state::State;

@@ -23,6 +23,7 @@ mod keys;
 mod lifecycle;
 mod live;
 mod login;
+mod login_page;
 mod metrics;
 mod native;
 mod outage;

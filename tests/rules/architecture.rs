@@ -7,7 +7,7 @@ use crate::source::{Source, sources};
 const LINES_MAX: usize = 400;
 
 /// Outside crates that have one home, and where that is. (`store/redis` is `store/redis.rs` or below `store/redis/`.)
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("pingora", &["proxy", "server", "admin"]),
     ("pingora_core", &["proxy", "server", "admin"]),
     ("pingora_proxy", &["proxy", "server", "admin"]),
@@ -20,6 +20,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("argon2", &["login"]),
     ("bcrypt", &["login"]),
     ("cookie", &["endpoints"]),
+    ("minijinja", &["endpoints/login_page"]),
     ("clap", &["cli"]),
     ("rpassword", &["cli"]),
 ];

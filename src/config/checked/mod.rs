@@ -7,6 +7,7 @@
 //! data itself.
 
 mod listen;
+mod login_page;
 mod origins;
 mod route;
 mod store;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
 pub use listen::{Admin, Cookie, Development, Endpoints, Limits, Listener, SameSite, Shutdown, Tls};
+pub use login_page::{LoginForm, LoginPage, Logo};
 pub use origins::{Cors, NativeClients, Origin, Preflight};
 pub use route::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route};
 pub use store::{Redis, RedisPassword, RedisPrimary, RedisSentinels, Store, StoreKind};
@@ -62,6 +64,8 @@ pub struct Config {
     pub users: Users,
     /// `login`: limits on attempts to log in.
     pub login: Login,
+    /// `login_page`: where browsers without a session are sent.
+    pub login_page: LoginPage,
     /// `access_token`: how access tokens are made and judged.
     pub access_token: AccessToken,
     /// `session`: how long a login lasts.

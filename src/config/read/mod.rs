@@ -5,6 +5,7 @@
 mod checks;
 mod cors;
 mod listen;
+mod login_page;
 mod native;
 mod redis_access;
 mod routes;
@@ -46,14 +47,18 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
     let (upstreams, routes) = routes::upstreams_and_routes(&top);
     let drain = top.section("shutdown", schema::SHUTDOWN).get("drain").and_then(|item| item.duration(seconds(0), HOUR));
 
+    let endpoints = listen::endpoints(&top);
+    let for_pages = routes.iter().any(crate::config::Route::takes_cookies);
+
     let config = Config {
         listen,
         admin: listen::admin(&top),
         trusted_proxies: listen::trusted_proxies(&top),
         issuer: tokens::issuer(&top),
         origins: listen::origins(&top),
-        endpoints: listen::endpoints(&top),
-        cookie: listen::cookie(&top, &development, routes.iter().any(crate::config::Route::takes_cookies)),
+        login_page: login_page::login_page(&top, for_pages, &endpoints.login),
+        endpoints,
+        cookie: listen::cookie(&top, &development, for_pages),
         cors: cors::cors(&top),
         native_clients: native::native_clients(&top),
         development,

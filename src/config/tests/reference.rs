@@ -65,6 +65,8 @@ fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
         "origins:",
         "limits: {",
         "endpoints: {",
+        "login_page: {",
+        "login_page:\n",
         "cors:",
         "native_clients:",
         "keys:",

@@ -79,6 +79,7 @@ impl House {
             cookie: CookieShape { name: "__Host-refresh".into(), secure: true, same_site: SameSite::Strict },
             access_cookie: None,
             body_transport: false,
+            login_page: None,
             events: Arc::clone(&heard) as _,
             clock: Arc::new(move || Timestamp::from_millis(ticks.load(Ordering::SeqCst))),
         };
@@ -152,7 +153,7 @@ impl House {
         let identity = bearer.and_then(|bearer| bearer.as_ref().ok());
         let bearer_refused = bearer.and_then(|bearer| bearer.as_ref().err().copied());
         let (body, address, sender) = (body.into(), client.address, client.sender);
-        let request = Request { headers, body, address, sender, identity, bearer_refused };
+        let request = Request { query: b"", headers, body, address, sender, identity, bearer_refused };
         Answer::of(self.endpoints.serve(endpoint, request).await)
     }
 

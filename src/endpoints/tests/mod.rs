@@ -2,6 +2,7 @@
 
 mod house;
 mod login;
+mod login_form;
 mod logout;
 mod logout_all;
 mod read_only;

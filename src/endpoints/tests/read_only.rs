@@ -51,6 +51,7 @@ async fn no_secret_is_in_a_debug_text_or_an_event() {
     let (client, _) = house.logged_in("demo").await;
     let headers = client.headers();
     let request = Request {
+        query: b"",
         headers: &headers,
         body: "".into(),
         address: client.address,
