@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -29,7 +29,7 @@ use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Question, Reason, Reply, Service, decide};
+use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide};
 
 /// The hooks.
 pub(super) struct Phases {
@@ -186,7 +186,11 @@ impl ProxyHttp for Phases {
             }
             Decision::Serve(service) => self.serve(session, context, service).await,
             Decision::Preflight => self.compiled.policy.origins.preflight(&session.req_header().headers),
-            Decision::Refuse(denial) => denial.reply(),
+            Decision::Refuse(denial) => match &denial.instead {
+                Some(Instead::Login(location)) => Reply::empty(StatusCode::SEE_OTHER).with(LOCATION, location.clone()),
+                Some(Instead::NotSent) => self.compiled.endpoints.not_saved(denial.reason),
+                None => denial.reply(),
+            },
             // A question is asked once.
             Decision::Ask(_) => Reply::refusal(Reason::Internal),
         };

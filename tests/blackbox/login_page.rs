@@ -128,3 +128,42 @@ async fn a_page_of_the_apps_own_is_told_what_is_wrong() {
     let right = [("return_to", "/a"), ("username", ALICE.name), ("password", ALICE.password)];
     assert_eq!(send(&gate, &right, &[]).await.expect(303).header("location"), Some("/a"));
 }
+
+#[tokio::test]
+async fn a_navigation_without_a_session_comes_back_to_where_it_wanted() {
+    let gate = gate("credentials: [header, cookie]\n").await;
+    let navigate = |method: Method, path: &str| {
+        let request = client().request(method, gate.url(path));
+        request.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document")
+    };
+    let sent_away = Answer::to(navigate(Method::GET, "/reports?year=1&m=%C3%A4")).await.expect(303);
+    let login = sent_away.header("location").expect("a location").to_owned();
+    assert_eq!(login, "/login?return_to=%2Freports%3Fyear%3D1%26m%3D%25C3%25A4");
+    assert_eq!(sent_away.header("cache-control"), Some("no-store"));
+    let page = Answer::to(navigate(Method::GET, &login)).await.expect(200);
+    assert_is_page(&page);
+    assert!(page.text().contains("value=\"&#x2f;reports?year=1&amp;m=%C3%A4\""), "{}", page.text());
+    let fields = [("return_to", "/reports?year=1&m=%C3%A4"), ("username", ALICE.name), ("password", ALICE.password)];
+    let answer = send(&gate, &fields, &[]).await.expect(303);
+    assert_eq!(answer.header("location"), Some("/reports?year=1&m=%C3%A4"));
+    let cookies: Vec<&str> =
+        answer.headers.get_all("set-cookie").iter().filter_map(|field| field.to_str().ok()).collect();
+    let pairs: Vec<&str> = cookies.iter().filter_map(|field| field.split(';').next()).collect();
+    assert_eq!(pairs.len(), 2, "an access cookie and a refresh cookie: {pairs:?}");
+    let back = navigate(Method::GET, "/reports?year=1&m=%C3%A4").header("Cookie", pairs.join("; "));
+    assert!(Answer::to(back).await.expect(200).text().contains("/reports?year=1&m=%C3%A4"));
+
+    // A form that met no session went nowhere, and its sender is told so.
+    let lost = Answer::to(navigate(Method::POST, "/reports").header("Origin", gate.url("")).body("text=long")).await;
+    let lost = lost.expect(401);
+    assert_is_page(&lost);
+    assert!(lost.header("www-authenticate").is_some_and(|challenge| challenge.contains("portcullis")), "{lost:#?}");
+    for part in ["Nothing was saved", "target=\"_blank\"", "reload"] {
+        assert!(lost.text().contains(part), "{part}: {}", lost.text());
+    }
+
+    // Nobody else is sent anywhere.
+    for (name, value) in [("Sec-Fetch-Mode", "cors"), ("Sec-Fetch-Mode", "no-cors"), ("Accept", "*/*")] {
+        Answer::to(client().get(gate.url("/reports")).header(name, value)).await.expect(401).because("token_missing");
+    }
+}
