@@ -81,3 +81,24 @@ test.describe('for twenty seconds', () => {
     }
   }
 })
+
+test.describe('a logout while the store is away', () => {
+  test.use({ store: 'redis' })
+
+  test('is not taken for one, and can be repeated', async ({ app, context, world }) => {
+    await app.openAndLogIn(ALICE)
+    await world.redis!.kill()
+    await app.logOut()
+    await expect(app.dialog.getByRole('alert')).not.toBeEmpty()
+    expect(await context.cookies()).toHaveLength(1)
+    expect(await app.sawLogin()).toBe(false)
+
+    await world.redis!.start()
+    await expect(async () => {
+      await app.dialog.getByRole('button', { name: 'Log out', exact: true }).click({ timeout: 1_000 })
+      await expect(app.dialog).toBeHidden({ timeout: 5_000 })
+    }).toPass()
+    await app.isLoggedOut()
+    expect(await context.cookies()).toEqual([])
+  })
+})

@@ -38,6 +38,22 @@ test('a reload stays logged in', async ({ app, traffic }) => {
   expect(traffic.statuses('/refresh')).toEqual([200])
 })
 
+test('until it is known who is there, neither the login page nor anything protected is shown', async ({ app }) => {
+  await app.openAndLogIn(ALICE)
+  let release = () => {}
+  const held = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  await app.page.route('**/refresh', (route) => held.then(() => route.continue()))
+  await app.page.reload()
+  await expect(app.page.getByRole('status').filter({ hasText: 'One moment' })).toBeVisible()
+  expect(await app.sawLogin()).toBe(false)
+  expect(await app.sawProtected()).toBe(false)
+  release()
+  await app.isSignedIn(ALICE)
+  expect(await app.sawLogin()).toBe(false)
+})
+
 test('a tab that is closed and opened again is logged in', async ({ app, context }) => {
   await app.openAndLogIn(ALICE)
   await app.page.close()
