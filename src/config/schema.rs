@@ -61,7 +61,34 @@ pub(super) const REDIS: Keys = &[
 ];
 pub(super) const KEYS: Keys = &["file", "algorithm"];
 pub(super) const USERS: Keys = &["file"];
-pub(super) const LOGIN: Keys = &["concurrent_hashes", "attempts_per_account", "attempts_per_address", "window"];
+pub(super) const LOGIN: Keys =
+    &["concurrent_hashes", "attempts_per_account", "attempts_per_address", "window", "upstream"];
+pub(super) const LOGIN_UPSTREAM: Keys = &[
+    "url",
+    "upstream",
+    "path",
+    "ca_file",
+    "headers",
+    "form",
+    "json",
+    "basic",
+    "csrf",
+    "success",
+    "subject",
+    "roles",
+    "userinfo",
+    "keep_session",
+    "logout",
+    "timeout",
+];
+pub(super) const LOGIN_FIELDS: Keys = &["username", "password", "extra"];
+pub(super) const LOGIN_CSRF: Keys = &["from", "field"];
+pub(super) const LOGIN_SUCCESS: Keys = &["status", "redirect", "cookie", "json"];
+pub(super) const LOGIN_SUCCESS_JSON: Keys = &["pointer", "equals"];
+pub(super) const LOGIN_SUBJECT: Keys = &["json", "header"];
+pub(super) const LOGIN_ROLES: Keys = &["json", "header", "map"];
+pub(super) const LOGIN_USERINFO: Keys = &["path", "token"];
+pub(super) const LOGIN_LOGOUT: Keys = &["method", "path", "csrf"];
 pub(super) const LOGIN_PAGE: Keys = &["title", "text", "logo", "stylesheet", "template", "url"];
 pub(super) const ACCESS_TOKEN: Keys = &["lifetime", "audience", "skew"];
 pub(super) const SESSION: Keys = &["lifetime"];
@@ -112,6 +139,17 @@ pub(super) const ALL: &[(&str, Keys)] = &[
     ("keys", KEYS),
     ("users", USERS),
     ("login", LOGIN),
+    ("login.upstream", LOGIN_UPSTREAM),
+    ("login.upstream.form", LOGIN_FIELDS),
+    ("login.upstream.json", LOGIN_FIELDS),
+    ("login.upstream.csrf", LOGIN_CSRF),
+    ("login.upstream.success", LOGIN_SUCCESS),
+    ("login.upstream.success.json", LOGIN_SUCCESS_JSON),
+    ("login.upstream.subject", LOGIN_SUBJECT),
+    ("login.upstream.roles", LOGIN_ROLES),
+    ("login.upstream.userinfo", LOGIN_USERINFO),
+    ("login.upstream.logout", LOGIN_LOGOUT),
+    ("login.upstream.logout.csrf", LOGIN_CSRF),
     ("login_page", LOGIN_PAGE),
     ("access_token", ACCESS_TOKEN),
     ("session", SESSION),

@@ -72,7 +72,7 @@ fn root() -> &'static Path {
 fn five_lines_are_enough() {
     let config = parse(SHORT, Path::new("/etc/portcullis/proxy.yaml"), &env).unwrap();
     assert_eq!(config.warnings, []);
-    assert_eq!(config.users.file, Path::new("/etc/portcullis/users.yaml"));
+    assert_eq!(config.users, Users::File("/etc/portcullis/users.yaml".into()));
     assert_eq!(config.data_dir, Path::new("/etc/portcullis/data"));
     let StoreKind::Embedded { path } = &config.store.kind else { panic!() };
     assert_eq!(path, Path::new("/etc/portcullis/data/sessions.redb"));

@@ -66,6 +66,28 @@ pub(super) fn server(text: &str) -> Result<ServerUrl, String> {
     Ok(ServerUrl { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
 }
 
+/// A server, and a path there.
+pub(super) fn server_and_path(text: &str) -> Result<(ServerUrl, String), String> {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let end = text[authority..].find(['/', '?', '#']).map_or(text.len(), |at| authority + at);
+    let server = server(&text[..end])?;
+    match &text[end..] {
+        "" => Err(format!("has no path; write that of the login too, such as `{text}/login`")),
+        path => Ok((server, path_and_query(path)?)),
+    }
+}
+
+/// A path, with a query if there is one, as it goes into a request.
+pub(super) fn path_and_query(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        return Err("is a URL; write the path alone, such as `/login`".into());
+    }
+    if text.starts_with('/') && !text.starts_with("//") && text.chars().all(|c| c.is_ascii_graphic() && c != '#') {
+        return Ok(text.to_owned());
+    }
+    Err("is no path; write one that starts with `/`, without spaces, such as `/login`".into())
+}
+
 /// An origin (RFC 6454).
 pub(super) fn origin(text: &str) -> Result<Origin, String> {
     match text {

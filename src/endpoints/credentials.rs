@@ -3,6 +3,7 @@
 //! User name and password must be there and not be empty (an empty password is an anonymous bind in LDAP). What must never
 //! happen in here: a password in an error.
 
+use http::header::USER_AGENT;
 use secrecy::ExposeSecret;
 
 use super::{Request, Transport, body};
@@ -19,5 +20,6 @@ pub(super) fn read(request: &Request<'_>) -> Result<(Credentials, Transport), Re
         Some(word) => Transport::named(word).ok_or(Reason::BodyMalformed)?,
     };
     let username = username.expose_secret().to_owned();
-    Ok((Credentials { username, password, address: request.address }, transport))
+    let user_agent = request.headers.get(USER_AGENT).cloned();
+    Ok((Credentials { username, password, address: request.address, user_agent }, transport))
 }

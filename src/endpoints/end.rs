@@ -57,7 +57,10 @@ impl Endpoints {
             })
         };
         match self.sessions.change(&witness.id, end).await? {
-            Some(changed) if changed.has_ended() => Ok(Ended::Now(changed.after)),
+            Some(changed) if changed.has_ended() => {
+                self.end_app_session(&changed.after);
+                Ok(Ended::Now(changed.after))
+            }
             Some(_) | None => Ok(Ended::Before),
         }
     }

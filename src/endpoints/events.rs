@@ -17,6 +17,8 @@ pub trait Events: Send + Sync + 'static {
     fn refresh(&self, outcome: RefreshOutcome);
     /// A logout, of one session or of all, has been answered.
     fn logout(&self, outcome: LogoutOutcome);
+    /// The app has been told, or could not be told, that its own session is over.
+    fn app_logout(&self, outcome: AppLogoutOutcome);
     /// Something happened that belongs into the audit log.
     fn audit(&self, event: Audit<'_>);
 }
@@ -98,6 +100,30 @@ outcome! {
         TokenMissing, CredentialsAmbiguous, BodyMalformed, BodyTooLarge, MediaTypeUnsupported, TransportDisabled,
         TransportRefused, TokenMalformed, TokenInvalid, TokenExpired, TokenReused, SessionEnded, SessionUnknown,
         RevocationsStale, StoreUnavailable, Overloaded, Internal,
+    }
+}
+
+/// What became of telling the app that its own session is over: a metric label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AppLogoutOutcome {
+    /// It knows.
+    Told,
+    /// It could not be told: its own session lives on there, and nobody is let in with it.
+    Failed,
+}
+
+impl AppLogoutOutcome {
+    /// All of them.
+    pub const ALL: &[AppLogoutOutcome] = &[AppLogoutOutcome::Told, AppLogoutOutcome::Failed];
+    /// The names of all of them, in the same order.
+    pub const NAMES: &[&'static str] = &["told", "failed"];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AppLogoutOutcome::Told => "told",
+            AppLogoutOutcome::Failed => "failed",
+        }
     }
 }
 

@@ -5,11 +5,13 @@
 //! ends without being asked to. Whoever wants the old one ended logs out first, or logs out of all. Only a login that asks for
 //! its refresh token in the body is refused if such a cookie comes along: that client would carry two from then on.
 
+use std::sync::Arc;
+
 use super::refused::Refused;
 use super::tokens::random;
 use super::{Audit, Endpoints, LoginOutcome, Request, credentials};
 use crate::gate::{Reason, Reply};
-use crate::login::{LoginError, Principal};
+use crate::login::{LoggedIn, LoginError};
 use crate::session::{Session, SessionId};
 use crate::store::Committed;
 use crate::time::Timestamp;
@@ -25,8 +27,8 @@ impl Endpoints {
         self.check(request, transport).map_err(Refused::request)?;
         let account = credentials.username.clone();
 
-        let principal = match self.login.login(credentials).await {
-            Ok(principal) => principal,
+        let logged_in = match self.login.login(credentials).await {
+            Ok(logged_in) => logged_in,
             Err(error) => {
                 let refused = refused(&error);
                 // What is no account may be a password, typed into the wrong field.
@@ -39,8 +41,8 @@ impl Endpoints {
 
         for _ in 0..IDS {
             let now = self.now();
-            let session = self.begin(&principal, now)?;
-            let issued = self.issue(&session, &principal, now)?;
+            let session = self.begin(&logged_in, now)?;
+            let issued = self.issue(&session, &logged_in.principal, now)?;
             match self.sessions.commit(None, &session).await? {
                 Committed::Yes => {
                     let (subject, session) = (&*session.subject, session.id);
@@ -53,11 +55,16 @@ impl Endpoints {
         Err(Refused::request(Reason::StoreUnavailable))
     }
 
-    fn begin(&self, principal: &Principal, now: Timestamp) -> Result<Session, Refused> {
+    fn begin(&self, logged_in: &LoggedIn, now: Timestamp) -> Result<Session, Refused> {
+        let principal = &logged_in.principal;
         let id = SessionId::new(&principal.subject, random()?);
         // Up to a whole second, so that record, refresh token and claim name the same end.
         let ends_at = Timestamp::from_secs(now.plus(self.session_lifetime).as_millis().div_ceil(1000));
-        Ok(Session::begin(id, &principal.subject, now, ends_at, self.keys.mac_key_id().clone()))
+        let told = match self.login.is_told_once() {
+            true => Some(Arc::new(self.told_at_login(id, logged_in)?)),
+            false => None,
+        };
+        Ok(Session { told, ..Session::begin(id, &principal.subject, now, ends_at, self.keys.mac_key_id().clone()) })
     }
 }
 

@@ -23,6 +23,7 @@ mod refresh;
 mod refused;
 mod removed;
 mod tokens;
+mod told;
 mod transport;
 mod userinfo;
 
@@ -38,7 +39,7 @@ use http::HeaderMap;
 
 pub use self::body::BODY_BYTES_MAX;
 pub use self::cookie::{CookieShape, SameSite};
-pub use self::events::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+pub use self::events::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
 use self::login_form::Form;
 pub use self::login_page::{LoginPage, LoginPageError, LoginPageOptions, Problem, Shown};
 pub use self::refresh::Renewed;

@@ -15,7 +15,7 @@ use super::tokens::{Issued, key_unknown};
 use super::transport::Presented;
 use super::{ATTEMPTS, Audit, Endpoints, RefreshOutcome, Request, Transport};
 use crate::gate::{Reason, Reply};
-use crate::login::Principal;
+use crate::login::{self, Principal};
 use crate::session::{Attempt, EndReason, Outcome, Refusal, Session, rotate};
 use crate::store::Committed;
 use crate::time::Timestamp;
@@ -80,6 +80,7 @@ impl Endpoints {
                     Committed::Yes => {
                         let (subject, address) = (&*session.subject, client.address);
                         self.events.audit(Audit::TokenReused { subject, session: session.id, address, transport });
+                        self.end_app_session(session);
                         return Err(Refused::grant(Reason::TokenReused));
                     }
                     Committed::Conflict => continue,
@@ -133,7 +134,11 @@ impl Endpoints {
 
     /// Who the subject is today. If it may no longer log in, its session ends.
     async fn who_today(&self, session: &Session, client: &Client<'_>) -> Result<Principal, Refused> {
-        match self.login.current(&session.subject).await {
+        let asking = login::Client {
+            address: client.address,
+            user_agent: HeaderValue::from_bytes(client.user_agent).ok().filter(|name| !name.is_empty()),
+        };
+        match self.login.today(&session.subject, self.was_told(session), asking).await {
             Ok(Some(principal)) => Ok(principal),
             Ok(None) => {
                 self.end(&Witness::record(session), EndReason::SubjectRemoved).await?;

@@ -28,6 +28,8 @@ pub struct Identity {
     pub session_ends_at: Timestamp,
     /// The values of the identity headers, as they go to the upstream.
     pub headers: IdentityHeaders,
+    /// The cookies of the app's own session, as they stand in a `Cookie` field.
+    pub app_session: Option<HeaderValue>,
 }
 
 /// What the upstream is told, ready as header values.
@@ -81,7 +83,18 @@ impl Identity {
             expires_at: Timestamp::from_secs(claims.exp),
             session_ends_at: Timestamp::from_secs(claims.session_exp),
             headers,
+            app_session: None,
         })
+    }
+
+    /// With the app's own session, which was sealed in the token.
+    #[must_use]
+    pub fn with_app_session(self, cookies: &str) -> Identity {
+        let mut cookies = HeaderValue::from_bytes(cookies.as_bytes()).ok();
+        if let Some(cookies) = &mut cookies {
+            cookies.set_sensitive(true);
+        }
+        Identity { app_session: cookies, ..self }
     }
 }
 

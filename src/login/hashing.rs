@@ -3,56 +3,37 @@
 //! What must never happen in here: hashing takes the cores that requests need; a hash that has begun gives up its place
 //! before it is done, just because the client has gone away.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::LoginError;
 use super::limits::LoginLimits;
+use super::turns::Turns;
 
 /// A bound on how many passwords are hashed, and how many wait for that.
 pub struct HashingPool {
-    /// One for each that is hashed or waits.
-    places: Arc<Semaphore>,
-    /// One for each that is hashed.
-    threads: Arc<Semaphore>,
-    wait_max: Duration,
+    turns: Turns,
 }
 
 impl HashingPool {
     /// As large as the limits say.
     pub fn new(limits: &LoginLimits) -> HashingPool {
-        let threads = limits.concurrent_hashes.clamp(1, Semaphore::MAX_PERMITS / 2);
-        let queue = limits.queued_logins.min(Semaphore::MAX_PERMITS / 2);
-        HashingPool {
-            places: Arc::new(Semaphore::new(threads + queue)),
-            threads: Arc::new(Semaphore::new(threads)),
-            wait_max: limits.queue_wait_max,
-        }
+        HashingPool { turns: Turns::new(limits.concurrent_hashes, limits.queued_logins, limits.queue_wait_max) }
     }
 
     /// Does `work` when it is its turn. If this future is dropped before that, `work` is dropped; once begun it is done.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, LoginError> {
-        let permits = self.turn().await.ok_or(LoginError::Overloaded)?;
+        let turn = self.turns.turn().await.ok_or(LoginError::Overloaded)?;
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(permits);
+            drop(turn);
             result
         });
         done.await.map_err(|_panicked| LoginError::Unavailable("checking the password went wrong".to_owned()))
-    }
-
-    async fn turn(&self) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        let thread = tokio::time::timeout(self.wait_max, Arc::clone(&self.threads).acquire_owned()).await;
-        Some((place, thread.ok()?.ok()?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
 
     use super::*;
 
@@ -115,7 +96,7 @@ mod tests {
         drop(leaving);
         assert_eq!(pool.run(|| 8).await, Err(LoginError::Overloaded));
         drop(finish);
-        let place = Arc::clone(&pool.places).acquire_owned().await;
+        let place = Arc::clone(&pool.turns.places).acquire_owned().await;
         drop(place);
         assert_eq!(pool.run(|| 8).await, Ok(8));
     }

@@ -3,19 +3,19 @@
 //! What must never happen in here: an attempt goes uncounted because the client left before its outcome; any step before
 //! the hash depends on whether the account exists.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use super::hashing::HashingPool;
-use super::throttle::{Attempt, Exhausted, Reservation, Throttle};
+use super::reserved::Reserved;
+use super::throttle::{Attempt, Throttle};
 use super::users::Users;
 use super::users_file::UsersFile;
 use super::watch;
-use super::{Authenticator, Credentials, LoginError, Principal};
+use super::{Authenticator, Credentials, LoggedIn, LoginError, Principal};
 
 /// The accounts of a users file.
 pub struct UsersLogin {
@@ -33,9 +33,9 @@ impl UsersLogin {
 
 #[async_trait]
 impl Authenticator for UsersLogin {
-    async fn login(&self, credentials: Credentials) -> Result<Principal, LoginError> {
+    async fn login(&self, credentials: Credentials) -> Result<LoggedIn, LoginError> {
         let users = self.file.users().await?;
-        let Credentials { username, password, address } = credentials;
+        let Credentials { username, password, address, user_agent: _ } = credentials;
         let reserved = Reserved::new(&self.throttle, &username, address)?;
         let check = move || {
             let right = users.verify(&username, password.expose_secret().as_bytes());
@@ -51,7 +51,7 @@ impl Authenticator for UsersLogin {
                 Err(failed) => Err(LoginError::Unavailable(failed.to_string())),
             }
         };
-        self.pool.run(check).await?
+        Ok(LoggedIn::from(self.pool.run(check).await??))
     }
 
     async fn current(&self, subject: &str) -> Result<Option<Principal>, LoginError> {
@@ -66,42 +66,6 @@ impl Authenticator for UsersLogin {
 fn principal(users: &Users, name: &str) -> Option<Principal> {
     let entry = users.get(name)?;
     Some(Principal { subject: name.to_owned(), roles: entry.roles.clone(), scopes: entry.scopes.clone() })
-}
-
-/// A reservation that is settled in any case: withdrawn, if it is dropped while the attempt still waits.
-struct Reserved {
-    throttle: Arc<Mutex<Throttle>>,
-    reservation: Option<Reservation>,
-}
-
-impl Reserved {
-    fn new(throttle: &Arc<Mutex<Throttle>>, account: &str, address: std::net::IpAddr) -> Result<Reserved, LoginError> {
-        let mut locked = throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        match locked.reserve(account, address, Instant::now()) {
-            Ok(reservation) => Ok(Reserved { throttle: Arc::clone(throttle), reservation: Some(reservation) }),
-            Err(Exhausted { retry_after }) => {
-                let retry_after_s = u32::try_from(retry_after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
-                Err(LoginError::TooManyAttempts { retry_after_s })
-            }
-        }
-    }
-
-    fn settle(mut self, attempt: Attempt) {
-        self.settle_as(attempt);
-    }
-
-    fn settle_as(&mut self, attempt: Attempt) {
-        if let Some(reservation) = self.reservation.take() {
-            let mut locked = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-            locked.settle(reservation, attempt, Instant::now());
-        }
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.settle_as(Attempt::Withdrawn);
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use super::app_session::KeptCookies;
 use super::facts::{RequestFacts, Verifier};
 use super::upstream::{Picked, Upstreams};
 use crate::endpoints::Endpoints;
@@ -25,6 +26,8 @@ pub struct Compiled {
     pub endpoints: Endpoints,
     /// The names of our cookies: apps neither see nor set them.
     pub own_cookies: Vec<Box<str>>,
+    /// The cookies of an app's own session that are kept for users.
+    pub kept_cookies: Option<KeptCookies>,
     /// Verified tokens.
     pub verifier: Verifier,
     /// Revocations.

@@ -44,7 +44,12 @@ impl Verifier {
             AccessTokenError::Invalid => Reason::TokenInvalid,
             AccessTokenError::Expired => Reason::TokenExpired,
         })?;
-        let identity = Arc::new(Identity::from_claims(claims)?);
+        let app_session = claims.app_session.as_ref().and_then(|sealed| self.keys.open(&claims.sid, sealed));
+        let identity = Identity::from_claims(claims)?;
+        let identity = Arc::new(match app_session {
+            Some(cookies) => identity.with_app_session(&cookies),
+            None => identity,
+        });
         self.verified.insert(token.into(), Arc::clone(&identity));
         self.used.seen(identity.session, identity.generation);
         Ok(identity)

@@ -5,6 +5,7 @@
 //! What must never happen in here: an upstream is reached without a [`crate::gate::Grant`]; something is forwarded that was
 //! not judged; a head that a client sends slowly or without end holds more than its connection.
 
+mod app_session;
 mod body;
 mod compiled;
 mod context;
@@ -22,6 +23,7 @@ pub mod upstream;
 mod watched;
 mod wire;
 
+pub use app_session::KeptCookies;
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;

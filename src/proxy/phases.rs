@@ -244,7 +244,11 @@ impl ProxyHttp for Phases {
             request_id,
             host: (!preserves_host).then(|| picked.authority()),
         };
-        forwarding.apply(request, session.req_header())
+        forwarding.apply(request, session.req_header())?;
+        match &self.compiled.kept_cookies {
+            Some(kept) => kept.present(request, grant),
+            None => Ok(()),
+        }
     }
 
     async fn request_body_filter(
@@ -286,6 +290,9 @@ impl ProxyHttp for Phases {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // Not before: whoever only asks for an upgrade gets no more time than others.
             session.set_read_timeout(Some(STREAM_IDLE));
+        }
+        if let (Some(kept), Some(grant)) = (&self.compiled.kept_cookies, &context.grant) {
+            kept.withhold(response, grant)?;
         }
         respond::end_connection_if_leaving(session);
         let (own_cookies, origins) = (&self.compiled.own_cookies, &self.compiled.policy.origins);

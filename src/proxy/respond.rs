@@ -104,7 +104,7 @@ pub(super) fn add_cookies(response: &mut ResponseHeader, cookies: Vec<HeaderValu
 
 /// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
 /// by its value: `=a=b` comes back as `a=b`.
-fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
+pub(super) fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
     let field = field.as_bytes();
     let start = field.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b'=').unwrap_or(field.len());
     let name = field[start..].split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();

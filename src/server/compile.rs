@@ -8,15 +8,16 @@ use http::header::AUTHORIZATION;
 use super::error::StartError;
 use super::login_page::login_page;
 use super::state::State;
+use super::users;
 use crate::config::{self, Config};
 use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
     Auth, CookieCredentials, Cors, Credentials, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames,
     IdentityHeaderSpellings, LoginPage, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
 };
-use crate::login::{self, LoginLimits};
+use crate::login::LoginLimits;
 use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
-use crate::proxy::{Compiled, Limits, RouteExtras, Verifier};
+use crate::proxy::{Compiled, KeptCookies, Limits, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
 use crate::store::{UsedMarks, UsedMarksWriter};
 use crate::telemetry::{Metrics, UpstreamTable};
@@ -45,7 +46,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             rotation: rotation(&config.rotation),
             session_lifetime: config.session.lifetime,
             sessions: Arc::clone(&state.sessions),
-            login: login::users_file(&config.users.file, login_limits(&config.login))?,
+            login: users::open(&config.users, login_limits(&config.login))?,
             cookie: cookie(&config.cookie),
             access_cookie: takes_cookies(config).then(|| access_cookie(&config.cookie)),
             body_transport: config.native_clients.is_some(),
@@ -54,6 +55,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             clock: Arc::new(Timestamp::now),
         },
         own_cookies: own_cookies(config),
+        kept_cookies: kept_cookies(config),
         verifier: Verifier::new(Arc::clone(&state.keys), access, VERIFIED_TOKENS, used),
         mirror: Arc::clone(&state.mirror),
         max_staleness: config.revocation.max_staleness,
@@ -150,6 +152,13 @@ fn route(config: &Config, rule: &config::Route) -> Route {
         keep_authorization: rule.keep_authorization,
         encoded_slashes: rule.encoded_slashes,
     }
+}
+
+/// The cookies of the app that keeps its users, if its sessions are kept.
+fn kept_cookies(config: &Config) -> Option<KeptCookies> {
+    let config::Users::Upstream(login) = &config.users else { return None };
+    let upstream = config.upstreams.iter().position(|upstream| login.upstream.as_ref() == Some(&upstream.name))?;
+    (!login.keep_session.is_empty()).then(|| KeptCookies { upstream, names: login.keep_session.clone() })
 }
 
 fn pages(cors: &config::Cors) -> Result<Cors, StartError> {

@@ -8,6 +8,7 @@ use crate::endpoints::LoginPageError;
 use crate::gate::DuplicateRoute;
 use crate::keys::KeysError;
 use crate::login::UsersFileError;
+use crate::login::upstream::UpstreamLoginError;
 use crate::proxy::CertificateError;
 use crate::proxy::upstream::UpstreamError;
 use crate::store::embedded::EmbeddedError;
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The users file.
     #[error(transparent)]
     Users(#[from] UsersFileError),
+    /// The app's own login.
+    #[error(transparent)]
+    UpstreamLogin(#[from] UpstreamLoginError),
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),

@@ -7,6 +7,7 @@ mod error;
 mod login_page;
 mod peers;
 mod state;
+mod users;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -18,6 +18,8 @@ pub fn merge(left: &Session, right: &Session) -> Session {
         subject: left.subject.clone().max(right.subject.clone()),
         created_at: left.created_at.min(right.created_at),
         ends_at: left.ends_at.min(right.ends_at),
+        // Some wins over none: a record that was made from a token to end a session knows nothing of its login.
+        told: left.told.clone().max(right.told.clone()),
         ..newer.clone()
     }
 }

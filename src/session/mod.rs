@@ -15,7 +15,7 @@ mod rotate;
 
 pub use id::{PARTITIONS, ParseSessionIdError, SessionId};
 pub use merge::merge;
-pub use record::{ClientMark, EndReason, Ending, KeyId, Rotation, Session};
+pub use record::{ClientMark, EndReason, Ending, KeyId, Rotation, Session, ToldAtLogin};
 pub use revocations::RevocationList;
 pub use rotate::{Attempt, GRACE_MAX, LateRetry, Outcome, Refusal, RotationPolicy, rotate};
 

@@ -1,6 +1,7 @@
 //! What is kept of a session.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -89,6 +90,20 @@ pub struct Ending {
     pub reason: EndReason,
 }
 
+/// What was told at login and cannot be asked again. It never changes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct ToldAtLogin {
+    /// The subject's roles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The subject's scopes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// The app's own session, sealed: only a key set that knows our MAC keys opens it, and only for this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_session: Option<String>,
+}
+
 /// One refresh-token family. Copies of it form a lattice: see [`super::merge`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Session {
@@ -113,6 +128,9 @@ pub struct Session {
     /// Set once the session has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ending>,
+    /// What was told at login, if whoever told it cannot be asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Arc<ToldAtLogin>>,
 }
 
 impl Session {
@@ -128,6 +146,7 @@ impl Session {
             rotation: None,
             used: false,
             ended: None,
+            told: None,
         }
     }
 

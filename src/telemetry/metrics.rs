@@ -21,7 +21,7 @@ pub use self::routes::{RouteCounters, RouteTable};
 use self::scraped::Scraped;
 pub use self::upstreams::{UpstreamMetrics, UpstreamTable};
 use super::audit;
-use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+use crate::endpoints::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
 use crate::gate::Reason;
 use crate::store::{Freshness, Mirror, Observe, Operation, OperationOutcome};
 use crate::time::Timestamp;
@@ -42,6 +42,7 @@ pub struct Metrics {
     logins: IntCounterVec,
     refreshes: IntCounterVec,
     logouts: IntCounterVec,
+    app_logouts: IntCounterVec,
     revocations_active: Scraped,
     revocation_last_sync: Scraped,
     revocation_propagation_seconds: Histogram,
@@ -124,6 +125,11 @@ impl Metrics {
             logins: make.outcomes("logins_total", "Attempts to log in.", LoginOutcome::NAMES)?,
             refreshes: make.outcomes("refreshes_total", "Attempts to refresh a session.", RefreshOutcome::NAMES)?,
             logouts: make.outcomes("logouts_total", "Attempts to log out.", LogoutOutcome::NAMES)?,
+            app_logouts: make.outcomes(
+                "app_logouts_total",
+                "Sessions of an app that were to end with ours.",
+                AppLogoutOutcome::NAMES,
+            )?,
             revocations_active: make.scraped(
                 "revocations_active",
                 "Ended sessions that an access token could still name.",
@@ -256,6 +262,10 @@ impl Events for Metrics {
 
     fn logout(&self, outcome: LogoutOutcome) {
         self.logouts.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    fn app_logout(&self, outcome: AppLogoutOutcome) {
+        self.app_logouts.with_label_values(&[outcome.as_str()]).inc();
     }
 
     fn audit(&self, event: Audit<'_>) {

@@ -60,6 +60,9 @@ pub struct AccessClaims {
     pub scope: Option<String>,
     /// When the session ends, whatever is refreshed: seconds since the epoch.
     pub session_exp: u64,
+    /// The app's own session, sealed: see [`KeySet::open`]. Only we can read it.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
+    pub app_session: Option<String>,
 }
 
 /// What one access token is issued from.
@@ -142,6 +145,7 @@ pub fn issue_access_token(keys: &KeySet, policy: &AccessPolicy, grant: &AccessGr
         roles: grant.roles.to_vec(),
         scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
         session_exp,
+        app_session: session.told.as_ref().and_then(|told| told.app_session.clone()),
     };
     let key = keys.active_signing_key();
     let header = IssuedHeader { typ: "at+jwt", alg: key.algorithm.as_str(), kid: &key.id.0 };

@@ -107,6 +107,10 @@ impl KeySet {
         self.mac.iter().find(|key| key.id == *id)
     }
 
+    pub(super) fn mac_keys(&self) -> impl Iterator<Item = &MacKey> {
+        self.mac.iter()
+    }
+
     pub(super) fn mac_key_by_thumbprint(&self, thumbprint: &[u8; 32]) -> Option<&MacKey> {
         self.mac.iter().find(|key| key.thumbprint == *thumbprint)
     }

@@ -17,6 +17,7 @@ mod jwk;
 mod key_set;
 mod material;
 mod refresh;
+mod sealed;
 
 pub use access::{
     AccessClaims, AccessGrant, AccessPolicy, AccessTokenError, IssueError, issue_access_token, verify_access_token,

@@ -36,3 +36,4 @@ mod sessions;
 mod single_page;
 mod streams;
 mod tokens;
+mod upstream_login;

@@ -7,7 +7,7 @@ use crate::source::{Source, sources};
 const LINES_MAX: usize = 400;
 
 /// Outside crates that have one home, and where that is. (`store/redis` is `store/redis.rs` or below `store/redis/`.)
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("pingora", &["proxy", "server", "admin"]),
     ("pingora_core", &["proxy", "server", "admin"]),
     ("pingora_proxy", &["proxy", "server", "admin"]),
@@ -19,6 +19,8 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("tracing_subscriber", &["telemetry"]),
     ("argon2", &["login"]),
     ("bcrypt", &["login"]),
+    ("reqwest", &["login/upstream"]),
+    ("url", &["login/upstream"]),
     ("cookie", &["endpoints"]),
     ("minijinja", &["endpoints/login_page"]),
     ("clap", &["cli"]),

@@ -91,6 +91,7 @@ impl Facts for Known<'_> {
             roles: roles.iter().map(ToString::to_string).collect(),
             scope: Some(scope.into()),
             session_exp: NOW_S + 86_400,
+            app_session: None,
         };
         Identity::from_claims(claims).map(Arc::new)
     }

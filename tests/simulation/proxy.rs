@@ -92,7 +92,7 @@ pub enum Work {
 pub enum Ask {
     Get { epoch: u64, session: SessionId },
     Absent { epoch: u64, session: SessionId },
-    Commit { epoch: u64, expected: Option<Session>, next: Session, nonce: u64 },
+    Commit { epoch: u64, expected: Option<Session>, next: Box<Session>, nonce: u64 },
     Look { epoch: u64, nonce: u64, cursor: Option<Entry>, asked_at: u64 },
     ReadAll,
     Restore { records: Vec<(Option<Session>, Session)>, revocations: Vec<(SessionId, u64, u64)> },

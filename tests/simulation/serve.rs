@@ -98,7 +98,7 @@ impl World<'_> {
                 let key = self.keys[usize::from(proxy.key)].clone();
                 let next = Session::begin(session, SUBJECT, now, now.plus(ms(SESSION_LIFE)), key);
                 task.write = Some(next.clone());
-                Ask::Commit { epoch, expected: None, next, nonce: self.random.bits() }
+                Ask::Commit { epoch, expected: None, next: Box::new(next), nonce: self.random.bits() }
             }
             Work::Refresh(Token { session, .. }) | Work::Logout(Token { session, .. }) | Work::Used(session, _) => {
                 Ask::Get { epoch, session }
@@ -228,7 +228,7 @@ impl World<'_> {
             task.request = None;
         }
         self.proxies[proxy].tasks.push(task);
-        self.ask(proxy, id, step, Ask::Commit { epoch, expected, next, nonce });
+        self.ask(proxy, id, step, Ask::Commit { epoch, expected, next: Box::new(next), nonce });
     }
 
     fn refresh(&mut self, number: usize, task: Task, found: Option<Session>, token: Token) {

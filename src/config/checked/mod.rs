@@ -13,6 +13,7 @@ mod route;
 mod store;
 mod tokens;
 mod upstream;
+mod upstream_login;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,10 @@ pub use tokens::{
     AccessToken, Algorithm, Keys, LateRetry, Login, Revocation, Rotation, SessionLifetime, Users, WhenStale,
 };
 pub use upstream::{Balance, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
+pub(super) use upstream_login::tls_by;
+pub use upstream_login::{
+    Csrf, Roles, Sends, Source, Subject, Success, UPSTREAM_LOGINS_AT_A_TIME, UpstreamLogin, UpstreamLogout, Userinfo,
+};
 
 use super::Warning;
 

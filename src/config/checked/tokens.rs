@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::UpstreamLogin;
+
 /// The keys that sign.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Keys {
@@ -38,11 +40,13 @@ impl Algorithm {
     }
 }
 
-/// Who may log in.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Users {
-    /// `file`.
-    pub file: PathBuf,
+/// Who may log in: exactly one of these is written.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Users {
+    /// `users.file`.
+    File(PathBuf),
+    /// `login.upstream`: the app keeps its users.
+    Upstream(Box<UpstreamLogin>),
 }
 
 /// Limits on attempts to log in.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{cors, native};
-use crate::config::checked::{Algorithm, Config, HostPattern, LateRetry, Route, StoreKind};
+use crate::config::checked::{Algorithm, Config, HostPattern, LateRetry, Route, StoreKind, Users};
 use crate::config::item::{Item, Table};
 use crate::config::schema;
 
@@ -13,6 +13,7 @@ pub(super) fn across(top: &Table<'_>, config: &Config) {
     keys(top, config);
     cors::check_same_site(top, config);
     native::check(top, config);
+    kept_cookies(top, config);
     token_headers(top, config);
     cookie_hosts(top, config);
     reachable(top, config);
@@ -92,6 +93,19 @@ fn keys(top: &Table<'_>, config: &Config) {
              or write another `store`",
         ),
         (StoreKind::Redis(_), Some(_)) | (StoreKind::Memory, None) | (StoreKind::Embedded { .. }, _) => {}
+    }
+}
+
+/// A cookie cannot be ours and the app's.
+fn kept_cookies(top: &Table<'_>, config: &Config) {
+    let Users::Upstream(login) = &config.users else { return };
+    let own = [&config.cookie.name, &config.cookie.access_name];
+    if let Some(name) = own.iter().find(|own| login.keep_session.iter().any(|name| name.eq_ignore_ascii_case(own))) {
+        let item =
+            top.get("login").and_then(|login| login.table(schema::LOGIN)).and_then(|login| login.get("upstream"));
+        item.unwrap_or(top.item).error(format!(
+            "`keep_session` names {name}, which is our own cookie; write the app's, or another name in `cookie`"
+        ));
     }
 }
 

@@ -11,19 +11,22 @@ mod redis_access;
 mod routes;
 mod store;
 mod tokens;
+mod upstream_login;
 mod upstreams;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::checked::{Config, Shutdown, Users};
+use super::checked::{Config, Shutdown, Upstream, Users};
 use super::files::FileKind;
-use super::item::Item;
+use super::item::{Item, Table};
 use super::schema;
 
 const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+const MINUTE: Duration = seconds(60);
 const HOUR: Duration = seconds(3600);
 const DAY: Duration = seconds(86_400);
 
@@ -36,15 +39,10 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
     let development = listen::development(&top);
     let store = store::store(&top);
     let keys = tokens::keys(&top);
-    let users = top.need("users", "the file of those who may log in, such as `users.yaml`").and_then(|item| {
-        if !item.is_table() {
-            return item.file(FileKind::Users);
-        }
-        item.table(schema::USERS)?.need("file", "a path such as `users.yaml`")?.file(FileKind::Users)
-    });
     let access_token = tokens::access_token(&top);
     let session = tokens::session(&top, &access_token);
     let (upstreams, routes) = routes::upstreams_and_routes(&top);
+    let users = users(&top, &upstreams);
     let drain = top.section("shutdown", schema::SHUTDOWN).get("drain").and_then(|item| item.duration(seconds(0), HOUR));
 
     let endpoints = listen::endpoints(&top);
@@ -66,7 +64,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         // The store that no rule speaks of stands in for one that is wrong.
         store: store.unwrap_or_else(|| store::embedded(&top)),
         keys,
-        users: Users { file: users.unwrap_or_default() },
+        users: users.unwrap_or(Users::File(PathBuf::new())),
         login: tokens::login(&top),
         access_token,
         session,
@@ -81,4 +79,32 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
     };
     checks::across(&top, &config);
     Some(config)
+}
+
+/// Who may log in: a file says it, or an app.
+fn users(top: &Table<'_>, upstreams: &[Upstream]) -> Option<Users> {
+    let login = top.get("login");
+    if login.is_some_and(|login| login.as_text() == Some("upstream")) {
+        // What to write there is said where the rest of `login` is read.
+        return None;
+    }
+    let login = login.filter(|login| login.is_table()).and_then(|login| login.table(schema::LOGIN));
+    if let Some(item) = login.and_then(|login| login.get("upstream")) {
+        if let Some(users) = top.get("users") {
+            users.error(format!(
+                "`login.upstream` (line {}) says that the app keeps its users; remove this, or that",
+                item.line()
+            ));
+        }
+        let read = upstream_login::upstream_login(item, upstreams);
+        return read.map(|login| Users::Upstream(Box::new(login)));
+    }
+    let want =
+        "the file of those who may log in, such as `users.yaml` (or `login.upstream`, if the app keeps its users)";
+    let item = top.need("users", want)?;
+    let file = match item.is_table() {
+        true => item.table(schema::USERS)?.need("file", "a path such as `users.yaml`")?,
+        false => item,
+    };
+    file.file(FileKind::Users).map(Users::File)
 }

@@ -41,7 +41,10 @@ fn commented_settings() -> Vec<String> {
 
 /// Each block with what it lacks to be a whole file.
 fn completed(block: &str) -> String {
-    let has = |key: &str| block.lines().any(|line| line.starts_with(&format!("{key}:")));
+    let app_keeps_users = block.contains("success:");
+    let has = |key: &str| {
+        (key == "users" && app_keeps_users) || block.lines().any(|line| line.starts_with(&format!("{key}:")))
+    };
     let mut text = block.to_owned();
     for (key, line) in [
         ("listen", "listen: 127.0.0.1:8080\n"),
@@ -62,6 +65,8 @@ fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
         "listen:",
         "admin: { socket",
         "trusted_proxies:",
+        "login:\n  upstream:",
+        "login: { upstream:",
         "origins:",
         "limits: {",
         "endpoints: {",

@@ -186,6 +186,7 @@ impl House {
                 scopes: None,
                 session: text(&claims.sid.to_string()),
             },
+            app_session: None,
         })
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::ExposeSecret;
 
-use crate::endpoints::{Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
-use crate::login::{Authenticator, Credentials, LoginError, Principal};
+use crate::endpoints::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
+use crate::login::{Authenticator, Credentials, LoggedIn, LoginError, Principal};
 use crate::session::{Session, SessionId};
 use crate::store::memory::Memory;
 use crate::store::{
@@ -144,11 +144,11 @@ impl Users {
 
 #[async_trait]
 impl Authenticator for Users {
-    async fn login(&self, credentials: Credentials) -> Result<Principal, LoginError> {
+    async fn login(&self, credentials: Credentials) -> Result<LoggedIn, LoginError> {
         match self.error.lock().unwrap().clone() {
             Some(error) => Err(error),
             None if credentials.password.expose_secret() != "right" => Err(LoginError::Rejected),
-            None => Ok(self.principal(&credentials.username)),
+            None => Ok(self.principal(&credentials.username).into()),
         }
     }
 
@@ -193,6 +193,10 @@ impl Events for Recorder {
     fn logout(&self, outcome: LogoutOutcome) {
         assert!(LogoutOutcome::ALL.contains(&outcome), "{outcome:?}");
         self.write(format!("logout {}", outcome.as_str()));
+    }
+
+    fn app_logout(&self, outcome: AppLogoutOutcome) {
+        self.write(format!("app logout {}", outcome.as_str()));
     }
 
     fn audit(&self, event: Audit<'_>) {

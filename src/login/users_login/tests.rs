@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::time::Instant;
 
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -56,7 +57,8 @@ async fn login(
 ) -> Result<Principal, LoginError> {
     let address: IpAddr = from.parse().unwrap();
     let password = SecretString::from(password);
-    logins.login(Credentials { username: name.to_owned(), password, address }).await
+    let credentials = Credentials { username: name.to_owned(), password, address, user_agent: None };
+    logins.login(credentials).await.map(|logged_in| logged_in.principal)
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{GRACE, START, fresh};
 use crate::session::{
     Attempt, ClientMark, EndReason, Ending, KeyId, LateRetry, Outcome, Refusal, Rotation, RotationPolicy, Session,
-    merge, rotate,
+    ToldAtLogin, merge, rotate,
 };
 
 fn time() -> impl Strategy<Value = crate::time::Timestamp> {
@@ -22,16 +22,26 @@ fn ending() -> impl Strategy<Value = Ending> {
     (time(), reason).prop_map(|(at, reason)| Ending { at, reason })
 }
 
+fn told() -> impl Strategy<Value = ToldAtLogin> {
+    (0_usize..2, 0_usize..2, proptest::option::of("[ab]")).prop_map(|(roles, scopes, app_session)| ToldAtLogin {
+        roles: vec!["staff".to_owned(); roles],
+        scopes: vec!["read".to_owned(); scopes],
+        app_session,
+    })
+}
+
 /// Copies of one session, as they could be held anywhere, and worse.
 fn copy() -> impl Strategy<Value = Session> {
     let key = prop_oneof![Just(KeyId::from("key 0")), Just(KeyId::from("key 1"))];
-    (0_u32..4, key, proptest::option::of(rotation()), any::<bool>(), proptest::option::of(ending())).prop_map(
-        |(generation, mac_key, rotation, used, ended)| Session {
+    let (rotation, ended) = (proptest::option::of(rotation()), proptest::option::of(ending()));
+    (0_u32..4, key, rotation, any::<bool>(), ended, proptest::option::of(told())).prop_map(
+        |(generation, mac_key, rotation, used, ended, told)| Session {
             generation,
             mac_key,
             rotation,
             used,
             ended,
+            told: told.map(std::sync::Arc::new),
             ..fresh()
         },
     )
@@ -64,6 +74,7 @@ proptest! {
         // Used is a generation's own: what was seen of an older one says nothing of the newest.
         let newest = [&a, &b].into_iter().filter(|copy| copy.generation == merged.generation);
         prop_assert_eq!(merged.used, newest.into_iter().any(|copy| copy.used));
+        prop_assert_eq!(merged.told.is_some(), a.told.is_some() || b.told.is_some());
         for copy in [&a, &b] {
             prop_assert!(copy.ended.is_none_or(|ending| merged.ended <= Some(ending)));
         }

@@ -20,6 +20,7 @@ fn says_what_it_was_issued_from_with_every_algorithm() {
             roles: vec!["admin".to_owned(), "ops".to_owned()],
             scope: Some("read write".to_owned()),
             session_exp: NOW.plus(30 * DAY).as_secs(),
+            app_session: None,
         };
         assert_eq!(claims, expected, "{algorithm}");
     }

@@ -5,6 +5,7 @@ mod forgeries;
 mod key_set;
 mod refresh;
 mod rows;
+mod sealed;
 
 use std::time::Duration;
 

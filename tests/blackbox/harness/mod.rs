@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, run_binary, set_roles, users_file};
 pub use actors::{Answer, Browser, anon, bearer, client};
-pub use apps::{LegacyApp, Radicale};
+pub use apps::{DjangoAdmin, LegacyApp, Radicale};
 pub use backend::{EchoBackend, Recorded, Script};
 pub use lenient::readings;
 pub use metrics::Metrics;

@@ -28,7 +28,7 @@ pub struct Portcullis {
     log: Arc<Mutex<Vec<u8>>>,
 }
 
-/// What is added to a test's configuration, unless it has the key itself.
+/// What is added to a test's configuration, unless it has the key itself; users neither if it says how their app lets them in.
 const DEFAULTS: [(&str, &str); 5] = [
     ("listen", "listen: {listen}"),
     ("admin", "admin: { listen: \"{admin}\" }"),
@@ -58,7 +58,8 @@ impl Portcullis {
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut text = String::new();
         for (key, line) in DEFAULTS {
-            if !config.lines().any(|own| own.starts_with(&format!("{key}:"))) {
+            let has_users = key == "users" && config.contains("login:") && config.contains("success:");
+            if !has_users && !config.lines().any(|own| own.starts_with(&format!("{key}:"))) {
                 text += line;
                 text += "\n";
             }
@@ -76,7 +77,7 @@ impl Portcullis {
 
         let log = Arc::new(Mutex::new(Vec::new()));
         let process = spawn(folder.path(), environment, &log);
-        let scheme = if text.contains("tls:") { "https" } else { "http" };
+        let scheme = if text.contains("tls: { certificate:") { "https" } else { "http" };
         Portcullis { folder, listen, admin, scheme, environment: environment.to_vec(), process, log }
     }
 

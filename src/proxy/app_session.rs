@@ -1,0 +1,105 @@
+//! The app's own session, kept for the user: the app sees its cookies, the browser never does.
+//!
+//! What must never happen in here: another app sees them; a client's cookie of the same name passes; the app sets one of
+//! them at a browser.
+
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use super::respond::names_cookie;
+use crate::gate::Grant;
+
+/// Which cookies are kept, and which upstream they belong to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptCookies {
+    /// The upstream's number.
+    pub upstream: usize,
+    /// Their names. At least one.
+    pub names: Vec<String>,
+}
+
+impl KeptCookies {
+    /// Presents the session to its app, in place of what the client sent by these names. Done twice, it changes nothing the
+    /// second time.
+    pub(super) fn present(&self, request: &mut RequestHeader, grant: &Grant) -> pingora::Result<()> {
+        if grant.upstream() != self.upstream {
+            return Ok(());
+        }
+        let kept = grant.identity().and_then(|identity| identity.app_session.as_ref());
+        if kept.is_none() && !self.are_sent(&request.headers) {
+            return Ok(());
+        }
+        let mut all = self.others(&request.headers);
+        all.extend(kept.map(HeaderValue::as_bytes));
+        let field = HeaderValue::from_bytes(&all.join(&b"; "[..])).ok().map(|mut field| {
+            field.set_sensitive(true);
+            field
+        });
+        request.remove_header(&COOKIE);
+        match field.filter(|field| !field.is_empty()) {
+            Some(field) => request.insert_header(COOKIE, field),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes these cookies out of what the app sets.
+    pub(super) fn withhold(&self, response: &mut ResponseHeader, grant: &Grant) -> pingora::Result<()> {
+        let is_kept = |field: &HeaderValue| self.names.iter().any(|name| names_cookie(field, name));
+        if grant.upstream() != self.upstream || !response.headers.get_all(SET_COOKIE).iter().any(is_kept) {
+            return Ok(());
+        }
+        let passed: Vec<HeaderValue> =
+            response.headers.get_all(SET_COOKIE).iter().filter(|field| !is_kept(field)).cloned().collect();
+        response.remove_header(&SET_COOKIE);
+        for field in passed {
+            response.append_header(SET_COOKIE, field)?;
+        }
+        Ok(())
+    }
+
+    fn are_sent(&self, headers: &HeaderMap) -> bool {
+        pairs(headers).any(|pair| self.names_one(pair))
+    }
+
+    fn others<'h>(&self, headers: &'h HeaderMap) -> Vec<&'h [u8]> {
+        pairs(headers).filter(|pair| !self.names_one(pair)).collect()
+    }
+
+    fn names_one(&self, pair: &[u8]) -> bool {
+        let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        self.names.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()))
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept() -> KeptCookies {
+        KeptCookies { upstream: 0, names: vec!["sid".to_owned(), "SESS".to_owned()] }
+    }
+
+    #[test]
+    fn cookies_of_these_names_are_told_from_others() {
+        for (fields, others) in [
+            (&["sid=forged; a=1", "SID=forged; b=2"][..], "a=1|b=2"),
+            (&[" sid =forged;;sess=x; sid2=1; xsid=2"], "sid2=1|xsid=2"),
+            (&["sid", "a"], "a"),
+            (&["a=sid=1"], "a=sid=1"),
+            (&[], ""),
+        ] {
+            let mut headers = HeaderMap::new();
+            fields.iter().for_each(|field| {
+                headers.append(COOKIE, HeaderValue::from_static(field));
+            });
+            let passed = kept().others(&headers).join(&b"|"[..]);
+            assert_eq!(String::from_utf8(passed).unwrap(), others, "{fields:?}");
+        }
+    }
+}

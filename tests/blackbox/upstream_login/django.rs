@@ -1,0 +1,67 @@
+//! The admin site of Django behind the gate, as it comes: its own users, form login with a CSRF token, sessions.
+
+use reqwest::Method;
+use reqwest::header::{COOKIE, SET_COOKIE};
+
+use super::try_login;
+use crate::harness::{ALICE, Answer, BOSS, Browser, DjangoAdmin, Portcullis, anon, client, eventually};
+
+fn config(app: &DjangoAdmin) -> String {
+    format!(
+        r#"
+upstream: {}
+login:
+  upstream:
+    path: /admin/login/?next=/admin/
+    form: {{}}
+    csrf: {{ field: csrfmiddlewaretoken }}
+    success: {{ status: 302, redirect: /admin/, cookie: sessionid }}
+    roles: [staff]
+    keep_session: true
+    logout: {{ path: /admin/logout/, csrf: {{ from: /admin/password_change/, field: csrfmiddlewaretoken }} }}
+"#,
+        app.url
+    )
+}
+
+#[tokio::test]
+async fn log_in_work_and_log_out() {
+    let django = DjangoAdmin::start(&BOSS).await;
+    let gate = Portcullis::start(&config(&django)).await;
+    anon(&gate, "/admin/").await.expect(401).because("token_missing");
+    try_login(&gate, BOSS.name, "wrong").await.expect(400).because("credentials_wrong");
+    try_login(&gate, ALICE.name, ALICE.password).await.expect(400).because("credentials_wrong");
+    assert_eq!(django.sessions(), 0);
+
+    let mut boss = Browser::logged_in(&gate, &BOSS).await;
+    assert_eq!(django.sessions(), 1);
+    let home = boss.get("/admin/").await.expect(200);
+    assert!(home.text().contains("Log out"), "{}", home.text());
+
+    // A form of the app's own, with its own CSRF cookie at the browser: what the app does for itself goes on.
+    let form = boss.get("/admin/auth/group/add/").await.expect(200);
+    let set: Vec<&str> = form.headers.get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok()).collect();
+    assert!(set.iter().any(|field| field.starts_with("csrftoken=")), "{set:?}");
+    assert!(!set.iter().any(|field| field.starts_with("sessionid=")), "{set:?}");
+    let csrf =
+        set.iter().find_map(|field| field.strip_prefix("csrftoken=")?.split(';').next()).expect("it is set").to_owned();
+    let send = async |csrf: &str| {
+        let request =
+            boss.with_token(Method::POST, "/admin/auth/group/add/").header(COOKIE, format!("csrftoken={csrf}"));
+        Answer::to(request.form(&[("name", "auditors"), ("csrfmiddlewaretoken", csrf)])).await
+    };
+    let forged = Answer::to(boss.with_token(Method::POST, "/admin/auth/group/add/").form(&[("name", "x")])).await;
+    assert_eq!(forged.status, 403, "the app's own protection stands");
+    send(&csrf).await.expect(302);
+    assert!(boss.get("/admin/auth/group/").await.expect(200).text().contains("auditors"));
+
+    // A client that makes up a session of the app's gets what is kept, and so does nobody else.
+    let made_up = boss.with_token(Method::GET, "/admin/").header(COOKIE, "sessionid=0123456789abcdef0123456789abcdef");
+    Answer::to(made_up).await.expect(200);
+
+    boss.logout().await.expect(204);
+    eventually("the app has ended its session, too", async || (django.sessions() == 0).then_some(())).await;
+    let put_back = client().get(gate.url("/admin/")).bearer_auth(boss.token());
+    Answer::to(put_back).await.expect(401).because("session_ended");
+    assert!(!gate.log().contains(BOSS.password), "{}", gate.log());
+}
