@@ -6,7 +6,7 @@ import { build } from 'esbuild'
 const LIMITS = { index: 2048 }
 
 let failed = false
-for (const name of ['index', 'fetch', 'rtk', 'axios', 'body']) {
+for (const name of ['index', 'fetch', 'rtk', 'axios', 'ticket', 'body']) {
   const { outputFiles } = await build({
     entryPoints: [`dist/${name}.js`],
     bundle: true,

@@ -22,6 +22,7 @@ mod logout_all;
 mod refresh;
 mod refused;
 mod removed;
+mod ticket;
 mod tokens;
 mod told;
 mod transport;
@@ -139,6 +140,7 @@ impl Endpoints {
                 self.events.logout(outcome);
                 self.logout_answered(&request, reply)
             }
+            Endpoint::Ticket => self.ticket(&request).await.unwrap_or_else(|refused| refused.reply),
             Endpoint::Userinfo => self.userinfo(&request),
             Endpoint::Jwks => self.jwks(),
         }

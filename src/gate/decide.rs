@@ -9,15 +9,16 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Reason;
-use super::cookies::{cookie, is_navigation, may_speak_by_cookie};
+use super::cookies::is_navigation;
 use super::credentials::bearer;
 use super::endpoint::Endpoint;
 use super::head::RequestHead;
 use super::identity::Identity;
 use super::origin::Sender;
-use super::policy::{ENDPOINT_TOKEN_HEADER, Policy, WhenStale};
+use super::policy::{ENDPOINT_TOKEN_HEADER, Policy};
 use super::reply::Reply;
 use super::route::{Auth, Match, Route};
+use super::who::{identify, verify_now, who};
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
@@ -44,8 +45,8 @@ pub trait Facts {
     fn has_ended(&self, session: &SessionId) -> bool;
     /// How well are endings known where this session lives?
     fn knowledge(&self, session: &SessionId) -> Knowledge;
-    /// The answer to [`Question::Renew`], once it has been asked: a new access token, or why there is none.
-    fn renewal(&self) -> Option<Result<&str, Reason>> {
+    /// The answer to the question, once it has been asked: an access token, or why there is none.
+    fn answer(&self) -> Option<Result<&str, Reason>> {
         None
     }
 }
@@ -55,6 +56,8 @@ pub trait Facts {
 pub enum Question {
     /// What does the refresh token in the request's cookie yield?
     Renew,
+    /// What was the ticket in the request's query got for?
+    Redeem,
 }
 
 /// What becomes of a request.
@@ -260,55 +263,6 @@ fn forward(
     Ok(grant(identity, own_header.then(|| route.token_header.clone()), !keeps))
 }
 
-/// Who asks, by the credentials that the route takes; none if there are none.
-fn who(
-    policy: &Policy,
-    route: &Route,
-    head: &RequestHead<'_>,
-    facts: &impl Facts,
-) -> Result<Result<Option<Arc<Identity>>, Question>, Reason> {
-    let from_header = match route.credentials.header {
-        true => bearer(head.headers, &route.token_header)?,
-        false => None,
-    };
-    let from_header = from_header.map(|token| identify(policy, token, facts)).transpose()?;
-    let Some(cookies) = policy.cookies.as_ref().filter(|_| route.credentials.cookie) else {
-        return Ok(Ok(from_header));
-    };
-    let from_cookie = cookie(head.headers, &cookies.access)?;
-    if let Some(identity) = from_header {
-        let other = from_cookie.and_then(|token| verify_now(policy, token, facts).ok());
-        return match other {
-            Some(other) if (&other.subject, other.session) != (&identity.subject, identity.session) => {
-                Err(Reason::CredentialsAmbiguous)
-            }
-            _ => Ok(Ok(Some(identity))),
-        };
-    }
-
-    let renewal = facts.renewal();
-    let token = match renewal {
-        Some(Ok(renewed)) => Some(renewed),
-        // It cannot be told. Whoever is sent to the login page for that has lost a session that is well.
-        Some(Err(reason)) if reason.status() == StatusCode::SERVICE_UNAVAILABLE => return Err(reason),
-        Some(Err(_)) | None => from_cookie,
-    };
-    let can_be_renewed = || renewal.is_none() && matches!(cookie(head.headers, &cookies.refresh), Ok(Some(_)));
-    if (token.is_some() || can_be_renewed()) && !may_speak_by_cookie(&policy.origins, head) {
-        return Err(Reason::CrossSite);
-    }
-    let identified = token.map(|token| identify(policy, token, facts)).transpose();
-    let is_worn_out = match &identified {
-        Ok(None) => true,
-        Err(Reason::TokenExpired | Reason::TokenInvalid | Reason::TokenMalformed) => true,
-        Ok(Some(_)) | Err(_) => false,
-    };
-    match identified {
-        _ if is_worn_out && can_be_renewed() => Ok(Err(Question::Renew)),
-        identified => identified.map(Ok),
-    }
-}
-
 /// What somebody gets who looks at the answer, if a login would help.
 fn instead(policy: &Policy, route: &Route, head: &RequestHead<'_>, reason: Reason) -> Option<Instead> {
     let page = policy.cookies.as_ref().filter(|_| route.credentials.cookie)?.login_page.as_ref()?;
@@ -318,34 +272,6 @@ fn instead(policy: &Policy, route: &Route, head: &RequestHead<'_>, reason: Reaso
     match *head.method == Method::GET || *head.method == Method::HEAD {
         true => Some(Instead::Login(page.location(head.target))),
         false => Some(Instead::NotSent),
-    }
-}
-
-/// Whose token is this, and is it good now? The order matters: a session that is known to have ended stays ended however
-/// stale the rest of our knowledge is.
-fn identify(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
-    let identity = verify_now(policy, token, facts)?;
-    may_go_on(policy, &identity.session, facts)?;
-    Ok(identity)
-}
-
-/// Does nothing that is known of the session speak against it? Asked again and again of requests that last: a WebSocket, a
-/// stream of events, a download.
-pub fn may_go_on(policy: &Policy, session: &SessionId, facts: &impl Facts) -> Result<(), Reason> {
-    if facts.has_ended(session) {
-        return Err(Reason::SessionEnded);
-    }
-    match (facts.knowledge(session), policy.when_stale) {
-        (Knowledge::Fresh, _) | (Knowledge::Stale, WhenStale::Allow) => Ok(()),
-        (Knowledge::Stale, WhenStale::Deny) | (Knowledge::None, _) => Err(Reason::RevocationsStale),
-    }
-}
-
-fn verify_now(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
-    let identity = facts.verify(token)?;
-    match facts.now() < identity.expires_at.plus(policy.skew) {
-        true => Ok(identity),
-        false => Err(Reason::TokenExpired),
     }
 }
 
@@ -379,7 +305,7 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
         Endpoint::Logout => {
             token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose()
         }
-        Endpoint::Userinfo => {
+        Endpoint::Userinfo | Endpoint::Ticket => {
             let token = token().and_then(|token| token.ok_or(Reason::TokenMissing));
             let identity = token.and_then(|token| identify(policy, token, facts)).map_err(Denial::new)?;
             Some(Ok(identity))

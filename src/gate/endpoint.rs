@@ -15,6 +15,8 @@ pub enum Endpoint {
     Logout,
     /// Ends all sessions of the subject.
     LogoutAll,
+    /// Trades an access token for a ticket: for one request that cannot carry a header.
+    Ticket,
     /// Says who the bearer of an access token is.
     Userinfo,
     /// The public keys, as a JWK set (RFC 7517 section 5).
@@ -29,6 +31,7 @@ impl Endpoint {
         Endpoint::Refresh,
         Endpoint::Logout,
         Endpoint::LogoutAll,
+        Endpoint::Ticket,
         Endpoint::Userinfo,
         Endpoint::Jwks,
     ];
@@ -41,6 +44,7 @@ impl Endpoint {
             Endpoint::Refresh => "refresh",
             Endpoint::Logout => "logout",
             Endpoint::LogoutAll => "logout_all",
+            Endpoint::Ticket => "ticket",
             Endpoint::Userinfo => "userinfo",
             Endpoint::Jwks => "jwks",
         }
@@ -49,7 +53,7 @@ impl Endpoint {
     /// It changes something, so it takes POST only, and never from another site.
     pub const fn changes_state(self) -> bool {
         match self {
-            Endpoint::Login | Endpoint::Refresh | Endpoint::Logout | Endpoint::LogoutAll => true,
+            Endpoint::Login | Endpoint::Refresh | Endpoint::Logout | Endpoint::LogoutAll | Endpoint::Ticket => true,
             Endpoint::LoginPage | Endpoint::Userinfo | Endpoint::Jwks => false,
         }
     }
@@ -89,6 +93,6 @@ mod tests {
         assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 7);
+        assert_eq!(names.len(), 8);
     }
 }

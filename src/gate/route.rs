@@ -26,6 +26,8 @@ pub struct Credentials {
     pub header: bool,
     /// From a cookie.
     pub cookie: bool,
+    /// By a ticket in the query, which was got for one.
+    pub ticket: bool,
 }
 
 /// Which hosts a route is for.

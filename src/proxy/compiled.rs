@@ -77,7 +77,7 @@ impl Compiled {
             max_staleness: self.max_staleness,
             now: Timestamp::now(),
             instant,
-            renewal: None,
+            answer: None,
         }
     }
 

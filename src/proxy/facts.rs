@@ -64,7 +64,7 @@ pub(super) struct RequestFacts<'a> {
     pub(super) now: Timestamp,
     pub(super) instant: Instant,
     /// What the refresh token in its cookie yielded, once that was asked.
-    pub(super) renewal: Option<Result<&'a str, Reason>>,
+    pub(super) answer: Option<Result<&'a str, Reason>>,
 }
 
 impl Facts for RequestFacts<'_> {
@@ -92,7 +92,7 @@ impl Facts for RequestFacts<'_> {
         }
     }
 
-    fn renewal(&self) -> Option<Result<&str, Reason>> {
-        self.renewal
+    fn answer(&self) -> Option<Result<&str, Reason>> {
+        self.answer
     }
 }

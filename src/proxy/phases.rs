@@ -29,7 +29,7 @@ use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide};
+use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide, ticket};
 
 /// The hooks.
 pub(super) struct Phases {
@@ -60,13 +60,23 @@ impl Phases {
                     Err(reason) => self.decide(session, context, Some(Err(reason))),
                 }
             }
+            Decision::Ask(Question::Redeem) => {
+                let ticket =
+                    ticket(session.req_header().raw_path()).map(|ticket| ticket.unwrap_or_default().to_owned());
+                let redeemed = match ticket {
+                    Ok(ticket) => self.compiled.endpoints.redeem(&ticket).await,
+                    Err(reason) => Err(reason),
+                };
+                let answer = redeemed.as_deref().map_err(|reason| *reason);
+                self.decide(session, context, Some(answer))
+            }
             decision => decision,
         }
     }
 
     /// Reads the head and decides. A target in absolute-form is put into origin-form first: that is what is judged and
     /// what is forwarded.
-    fn decide(&self, session: &mut Session, context: &mut Context, renewal: Option<Result<&str, Reason>>) -> Decision {
+    fn decide(&self, session: &mut Session, context: &mut Context, answer: Option<Result<&str, Reason>>) -> Decision {
         let refuse = |reason| Decision::Refuse(Denial::new(reason));
         if let Err(reason) = check_wire(session, self.compiled.limits.header_bytes_max) {
             return refuse(reason);
@@ -77,7 +87,7 @@ impl Phases {
             Err(reason) => return refuse(reason),
         };
         context.cors = self.compiled.policy.origins.answer(&header.headers);
-        let facts = RequestFacts { renewal, ..self.compiled.facts(context.began) };
+        let facts = RequestFacts { answer, ..self.compiled.facts(context.began) };
         let decision = decide(&self.compiled.policy, &head, &facts);
         if head.target.len() != header.raw_path().len() {
             let target = head.target.to_vec();

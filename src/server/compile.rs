@@ -85,18 +85,24 @@ pub fn policy(config: &Config) -> Result<Policy, StartError> {
         scopes: identity.scopes.clone(),
         session: identity.session.clone(),
     };
+    // Where nobody needs it, the path is the app's.
+    let takes_tickets = config.routes.iter().any(config::Route::takes_tickets);
     Ok(Policy {
         routes: RouteTable::new(config.routes.iter().map(|rule| route(config, rule)).collect())?,
         endpoints: EndpointTable {
             host: endpoints.host.clone(),
-            paths: vec![
-                (Endpoint::Login, endpoints.login.clone()),
-                (Endpoint::Refresh, endpoints.refresh.clone()),
-                (Endpoint::Logout, endpoints.logout.clone()),
-                (Endpoint::LogoutAll, endpoints.logout_all.clone()),
-                (Endpoint::Userinfo, endpoints.userinfo.clone()),
-                (Endpoint::Jwks, endpoints.jwks.clone()),
-            ],
+            paths: [
+                Some((Endpoint::Login, endpoints.login.clone())),
+                Some((Endpoint::Refresh, endpoints.refresh.clone())),
+                Some((Endpoint::Logout, endpoints.logout.clone())),
+                Some((Endpoint::LogoutAll, endpoints.logout_all.clone())),
+                takes_tickets.then(|| (Endpoint::Ticket, endpoints.ticket.clone())),
+                Some((Endpoint::Userinfo, endpoints.userinfo.clone())),
+                Some((Endpoint::Jwks, endpoints.jwks.clone())),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             login_page: matches!(config.login_page, config::LoginPage::Own(_)),
         },
         origins: Origins {
@@ -147,7 +153,11 @@ fn route(config: &Config, rule: &config::Route) -> Route {
         roles_any: rule.roles_any.clone(),
         roles_all: rule.roles_all.clone(),
         scopes: rule.scopes_all.clone(),
-        credentials: Credentials { header: rule.credentials.header, cookie: rule.credentials.cookie },
+        credentials: Credentials {
+            header: rule.credentials.header,
+            cookie: rule.credentials.cookie,
+            ticket: rule.credentials.ticket,
+        },
         token_header: rule.token_header.clone().unwrap_or(AUTHORIZATION),
         keep_authorization: rule.keep_authorization,
         encoded_slashes: rule.encoded_slashes,

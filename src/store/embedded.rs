@@ -14,12 +14,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use redb::{DatabaseError, StorageError};
 use tokio::sync::oneshot;
 
 use self::shelf::Shelf;
 use self::tables::{Change, Expected};
 use self::writer::Job;
+use super::tickets::Tickets;
 use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored, record};
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
@@ -30,6 +32,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Sessions in a file of this machine.
 pub struct Embedded {
     shelf: Arc<Shelf>,
+    tickets: Tickets,
     /// Taken when the store is dropped: the writer finishes what it has and leaves.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -50,7 +53,7 @@ impl Embedded {
                 move || writer::run(&shelf, &mirror, &waiting)
             })
             .map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
-        Ok(Embedded { shelf, jobs: Some(jobs), writer: Some(writer) })
+        Ok(Embedded { shelf, tickets: Tickets::default(), jobs: Some(jobs), writer: Some(writer) })
     }
 
     async fn read<T: Send + 'static>(
@@ -76,6 +79,14 @@ impl Backend for Embedded {
         let key = *id;
         let record = self.read(move |database| tables::read(database, &key)).await?;
         record.map(|record| record::decode(id, record)).transpose()
+    }
+
+    async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        self.tickets.put(ticket, value, lifetime)
+    }
+
+    async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.tickets.take(ticket))
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {

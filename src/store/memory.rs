@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::tickets::Tickets;
 use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored, record};
 use crate::session::{Session, SessionId};
 use crate::time::Timestamp;
@@ -24,6 +25,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Sessions in this process's memory.
 pub struct Memory {
     kept: Mutex<Kept>,
+    tickets: Tickets,
 }
 
 #[derive(Default)]
@@ -39,7 +41,7 @@ impl Memory {
     /// An empty store. `mirror` is fresh from now on: nobody else ends sessions.
     pub fn new(mirror: Arc<Mirror>) -> Memory {
         mirror.always_fresh();
-        Memory { kept: Mutex::default() }
+        Memory { kept: Mutex::default(), tickets: Tickets::default() }
     }
 
     /// How many sessions are kept, living or not.
@@ -63,6 +65,14 @@ impl Backend for Memory {
     async fn get(&self, id: &SessionId) -> Result<Option<Stored>, StoreError> {
         let record = self.kept().records.get(id).cloned();
         record.map(|record| record::decode(id, record)).transpose()
+    }
+
+    async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        self.tickets.put(ticket, value, lifetime)
+    }
+
+    async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.tickets.take(ticket))
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {

@@ -12,11 +12,14 @@ mod page;
 mod peers;
 mod record;
 mod sessions;
+mod tickets;
 mod used;
 
 pub mod embedded;
 pub mod memory;
 pub mod redis;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -90,6 +93,12 @@ pub trait Backend: Send + Sync + 'static {
     async fn is_absent(&self, _id: &SessionId) -> Result<bool, StoreError> {
         Ok(true)
     }
+
+    /// Keeps `value` under `ticket` for `lifetime`, to be taken once. In memory only: a ticket may be lost.
+    async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError>;
+
+    /// Takes what is kept under `ticket`; none if it was taken before, at whichever proxy, or is too old.
+    async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError>;
 
     /// Replaces the record by `next`, in one atomic and durable step, if it is still exactly `expected` (none: there
     /// is no record). If `next` has ended and `expected` had not, the same step publishes the revocation.

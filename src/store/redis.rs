@@ -275,6 +275,22 @@ impl Backend for Redis {
         self.read(id).await
     }
 
+    async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(self.keys.ticket(ticket)).arg(&value[..]).arg("NX").arg("PX").arg(lifetime.as_millis() as u64);
+        let set = &set;
+        let link = &self.shard(ticket.partition()).calls;
+        link.call(|mut connection| async move { set.query_async::<()>(&mut connection).await }).await
+    }
+
+    async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError> {
+        let mut take = redis::cmd("GETDEL");
+        take.arg(self.keys.ticket(ticket));
+        let take = &take;
+        let link = &self.shard(ticket.partition()).calls;
+        link.call(|mut connection| async move { take.query_async(&mut connection).await }).await
+    }
+
     async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
         absence::is_absent(self, id).await
     }

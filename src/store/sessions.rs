@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Backend, Committed, Cursor, Mirror, Page, StoreError, Stored};
 use crate::session::{Session, SessionId};
 
@@ -22,12 +24,20 @@ pub enum Operation {
     List,
     /// Read the revocation feed.
     Follow,
+    /// Keep or take a ticket.
+    Ticket,
 }
 
 impl Operation {
     /// All of them: what metrics are made of at start.
-    pub const ALL: &[Operation] =
-        &[Operation::Get, Operation::Commit, Operation::SessionsOf, Operation::List, Operation::Follow];
+    pub const ALL: &[Operation] = &[
+        Operation::Get,
+        Operation::Commit,
+        Operation::SessionsOf,
+        Operation::List,
+        Operation::Follow,
+        Operation::Ticket,
+    ];
 
     /// Its name in metrics.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +47,7 @@ impl Operation {
             Operation::SessionsOf => "sessions_of",
             Operation::List => "list",
             Operation::Follow => "follow",
+            Operation::Ticket => "ticket",
         }
     }
 }
@@ -145,6 +156,17 @@ impl Sessions {
     /// A page of everybody's sessions: see [`Backend::list`].
     pub async fn list(&self, from: Option<&Cursor>) -> Result<Page, StoreError> {
         self.measured(Operation::List, self.backend.list(from, PAGE), |_| OperationOutcome::Ok).await
+    }
+
+    /// Keeps `value` under `ticket`: see [`Backend::put_ticket`].
+    pub async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        let put = self.backend.put_ticket(ticket, value, lifetime);
+        self.measured(Operation::Ticket, put, |()| OperationOutcome::Ok).await
+    }
+
+    /// Takes what is kept under `ticket`: see [`Backend::take_ticket`].
+    pub async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError> {
+        self.measured(Operation::Ticket, self.backend.take_ticket(ticket), |_| OperationOutcome::Ok).await
     }
 
     /// What this proxy knows of revocations.

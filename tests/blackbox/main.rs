@@ -35,5 +35,6 @@ mod secrets;
 mod sessions;
 mod single_page;
 mod streams;
+mod tickets;
 mod tokens;
 mod upstream_login;

@@ -42,9 +42,9 @@ struct Case {
     /// Our cookies by their short names (`access`, `refresh`), others by their own.
     #[serde(default)]
     cookies: BTreeMap<String, String>,
-    /// What the refresh cookie yielded: a token by its name, or a reason.
+    /// What the refresh cookie or the ticket yielded: a token by its name, or a reason.
     #[serde(default)]
-    renewal: Option<String>,
+    answer: Option<String>,
     #[serde(default)]
     revocations: Option<String>,
     expect: String,
@@ -59,7 +59,7 @@ fn default_host() -> String {
 struct Known<'a> {
     now: Timestamp,
     knowledge: Knowledge,
-    renewal: Option<&'a str>,
+    answer: Option<&'a str>,
 }
 
 const NOW_S: u64 = 1_700_000_000;
@@ -108,8 +108,8 @@ impl Facts for Known<'_> {
         self.knowledge
     }
 
-    fn renewal(&self) -> Option<Result<&str, Reason>> {
-        let told = self.renewal?;
+    fn answer(&self) -> Option<Result<&str, Reason>> {
+        let told = self.answer?;
         Some(Reason::ALL.iter().find(|reason| reason.as_str() == told).map_or(Ok(told), |reason| Err(*reason)))
     }
 }
@@ -150,7 +150,7 @@ impl Case {
             Some("unknown") => Knowledge::None,
             Some(other) => panic!("revocations are stale or unknown, not {other}"),
         };
-        let facts = Known { now: Timestamp::from_secs(NOW_S), knowledge, renewal: self.renewal.as_deref() };
+        let facts = Known { now: Timestamp::from_secs(NOW_S), knowledge, answer: self.answer.as_deref() };
         let refused = |reason: Reason| format!("{} {}", reason.status().as_u16(), reason.as_str());
         let head = match RequestHead::read(raw) {
             Ok(head) => head,
@@ -180,6 +180,7 @@ impl Case {
             }
             Decision::Preflight => "preflight".to_owned(),
             Decision::Ask(Question::Renew) => "ask renew".to_owned(),
+            Decision::Ask(Question::Redeem) => "ask redeem".to_owned(),
             Decision::Refuse(denial) => match (&denial.allow, &denial.instead) {
                 (Some(allow), _) => format!("{} allow {}", refused(denial.reason), allow.to_str().expect("methods")),
                 (None, Some(Instead::Login(location))) => {

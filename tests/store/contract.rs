@@ -272,3 +272,18 @@ pub async fn a_commit_whose_caller_is_gone_is_whole_or_not_at_all(rig: Rig) {
         until("it is listed", async || rig.a.lists(&session.id) && rig.b.lists(&session.id)).await;
     }
 }
+
+pub async fn a_ticket_is_given_out_once(rig: Rig) {
+    let ticket = new_id("demo");
+    assert_eq!(rig.a.sessions.take_ticket(&ticket).await.unwrap(), None);
+    rig.a.sessions.put_ticket(&ticket, "sealed".into(), Duration::from_secs(30)).await.unwrap();
+    let taken = (rig.b.sessions.take_ticket(&ticket), rig.a.sessions.take_ticket(&ticket));
+    let taken = tokio::join!(taken.0, taken.1);
+    let mut taken = [taken.0.unwrap(), taken.1.unwrap()];
+    taken.sort();
+    assert_eq!(taken, [None, Some("sealed".into())]);
+
+    let late = new_id("demo");
+    rig.a.sessions.put_ticket(&late, "sealed".into(), Duration::from_millis(1)).await.unwrap();
+    until("it is too old", async || rig.b.sessions.take_ticket(&late).await.unwrap().is_none()).await;
+}

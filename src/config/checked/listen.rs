@@ -52,6 +52,8 @@ pub struct Endpoints {
     pub logout: String,
     /// `logout_all`. Default `/logout/all`.
     pub logout_all: String,
+    /// `ticket`: there if some route takes tickets. Default `/ticket`.
+    pub ticket: String,
     /// `userinfo`. Default `/userinfo`.
     pub userinfo: String,
     /// `jwks`: the public keys (RFC 7517 section 5). Default `/.well-known/jwks.json`.

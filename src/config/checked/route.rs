@@ -39,6 +39,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Does it take tickets?
+    pub fn takes_tickets(&self) -> bool {
+        self.credentials.ticket && self.auth != Auth::Public
+    }
+
     /// Does it read access tokens from cookies?
     pub fn takes_cookies(&self) -> bool {
         self.credentials.cookie && self.auth != Auth::Public
@@ -63,6 +68,8 @@ pub struct Credentials {
     pub header: bool,
     /// `cookie`: for browsers that navigate.
     pub cookie: bool,
+    /// `ticket`: in the query, for sockets and streams of events of browsers that hold bearer tokens.
+    pub ticket: bool,
 }
 
 /// Which hosts a rule is for. In lower case, without a port.

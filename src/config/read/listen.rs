@@ -111,6 +111,7 @@ pub(super) fn endpoints(top: &Table<'_>) -> Endpoints {
         refresh: path("refresh", "/refresh"),
         logout: path("logout", "/logout"),
         logout_all: path("logout_all", "/logout/all"),
+        ticket: path("ticket", "/ticket"),
         userinfo: path("userinfo", "/userinfo"),
         jwks: path("jwks", "/.well-known/jwks.json"),
         host: table.get("host").and_then(|item| item.parse("a host such as `auth.example.com`", names::host)),

@@ -44,16 +44,27 @@ pub(super) fn upstreams_and_routes(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route
 /// `credentials`, or what holds without it.
 fn credentials(table: &Table<'_>, default: Credentials) -> Credentials {
     let Some(item) = table.get("credentials") else { return default };
-    let words = &[("header", true), ("cookie", false)];
+    let words = &[("header", From::Header), ("cookie", From::Cookie), ("ticket", From::Ticket)];
     let from = item.list_of("a list such as `[header, cookie]`", |item| item.one_of(words));
     if from.is_empty() {
         // That is wrong, and has been said.
         return default;
     }
-    Credentials { header: from.contains(&true), cookie: from.contains(&false) }
+    Credentials {
+        header: from.contains(&From::Header),
+        cookie: from.contains(&From::Cookie),
+        ticket: from.contains(&From::Ticket),
+    }
 }
 
-const BY_HEADER: Credentials = Credentials { header: true, cookie: false };
+const BY_HEADER: Credentials = Credentials { header: true, cookie: false, ticket: false };
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    Header,
+    Cookie,
+    Ticket,
+}
 
 fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
     let route = |name: String, path: &str, auth| Route {

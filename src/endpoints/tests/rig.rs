@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::ExposeSecret;
 
 use crate::endpoints::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
@@ -100,6 +101,14 @@ impl Backend for Rigged {
 
     async fn is_absent(&self, id: &SessionId) -> Result<bool, StoreError> {
         self.step(Some(id), async { Ok(self.memory.get(id).await?.is_none()) }).await
+    }
+
+    async fn put_ticket(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        self.step(None, self.memory.put_ticket(ticket, value, lifetime)).await
+    }
+
+    async fn take_ticket(&self, ticket: &SessionId) -> Result<Option<Bytes>, StoreError> {
+        self.step(None, self.memory.take_ticket(ticket)).await
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {

@@ -37,6 +37,10 @@ impl Keys {
         }
     }
 
+    pub(super) fn ticket(&self, ticket: &SessionId) -> String {
+        self.key(ticket.partition(), format_args!("t:{ticket}"))
+    }
+
     /// The living sessions of a subject, scored by their absolute end.
     pub(super) fn subject(&self, subject: &str) -> String {
         self.key(SessionId::partition_of_subject(subject), format_args!("u:{subject}"))

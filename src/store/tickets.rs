@@ -1,0 +1,37 @@
+//! What is kept for a moment, and given out once: in the memory of a store that has one process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::StoreError;
+use crate::session::SessionId;
+
+/// As many are kept at most: they live for seconds.
+const TICKETS_MAX: usize = 65_536;
+
+/// Values, and until when each can be taken.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<HashMap<SessionId, (Bytes, Instant)>>);
+
+impl Tickets {
+    pub(super) fn put(&self, ticket: &SessionId, value: Bytes, lifetime: Duration) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tickets.len() >= TICKETS_MAX {
+            tickets.retain(|_, (_, until)| now < *until);
+        }
+        if tickets.len() >= TICKETS_MAX {
+            return Err(StoreError::Unavailable("too many tickets wait to be used".to_owned()));
+        }
+        tickets.insert(*ticket, (value, now + lifetime));
+        Ok(())
+    }
+
+    pub(super) fn take(&self, ticket: &SessionId) -> Option<Bytes> {
+        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
+        taken.filter(|(_, until)| Instant::now() < *until).map(|(value, _)| value)
+    }
+}
