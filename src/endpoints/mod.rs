@@ -8,6 +8,7 @@
 //! its session away); a cookie cleared by anything but a logout; a refresh token in cookie and body at once; a secret in a
 //! log, an event or a `Debug`.
 
+mod app_sessions;
 mod body;
 mod cookie;
 mod credentials;
@@ -38,6 +39,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
+pub use self::app_sessions::AppSessions;
 pub use self::body::BODY_BYTES_MAX;
 pub use self::cookie::{CookieShape, SameSite};
 pub use self::events::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
@@ -82,6 +84,8 @@ pub struct Endpoints {
     pub body_transport: bool,
     /// The login page, if there is one.
     pub login_page: Option<LoginPage>,
+    /// What apps have made of their own sessions since.
+    pub app_sessions: AppSessions,
     /// Who counts, and who keeps the audit log.
     pub events: Arc<dyn Events>,
     /// What time it is.

@@ -35,9 +35,12 @@ impl Endpoints {
         Some(LoggedIn { principal, app_session: self.app_session(session) })
     }
 
-    /// The app's own session, if it is kept and a key of ours still opens it.
+    /// The app's own session, if it is kept, not over, and a key of ours still opens it.
     pub(super) fn app_session(&self, session: &Session) -> Option<AppSession> {
         let sealed = session.told.as_ref()?.app_session.as_deref()?;
+        if let Some(newest) = self.app_sessions.newest(&session.id) {
+            return newest.and_then(|field| Some(AppSession::from(field.to_str().ok()?)));
+        }
         let cookies = self.keys.open(&session.id, sealed);
         if cookies.is_none() {
             tracing::warn!(session = %session.id, "the app's own session is sealed with a key that is not in the key file");

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 pub use hashing::HashingPool;
 pub use limits::{Budget, HashLimits, LoginLimits, ThrottleLimits};
 pub use throttle::Throttle;
-pub use upstream::UpstreamLogin;
+pub use upstream::{AppCookies, UpstreamLogin};
 pub use users_file::{UsersFile, UsersFileError};
 pub use users_login::UsersLogin;
 

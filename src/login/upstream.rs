@@ -34,6 +34,7 @@ use super::turns::Turns;
 use super::users::check_name;
 use super::{AppSession, Authenticator, Client, Credentials, LoggedIn, LoginError, Principal};
 
+pub use self::jar::Jar as AppCookies;
 pub use self::spec::{
     Csrf, JsonIs, Logout, Roles, Sends, ServerSpec, Source, Subject, Success, UpstreamSpec, Userinfo,
 };
@@ -371,3 +372,6 @@ fn bearer(answer: &Answer, pointer: &str) -> Result<HeaderValue, Unclear> {
     let value = json.text(pointer).and_then(|token| HeaderValue::try_from(format!("Bearer {token}")).ok());
     value.ok_or_else(|| "the app's answer holds no token".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,11 +3,16 @@
 //! What must never happen in here: another app sees them; a client's cookie of the same name passes; the app sets one of
 //! them at a browser.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::compiled::Compiled;
 use super::respond::names_cookie;
+use crate::endpoints::AppSessions;
 use crate::gate::Grant;
 
 /// Which cookies are kept, and which upstream they belong to.
@@ -22,16 +27,21 @@ pub struct KeptCookies {
 impl KeptCookies {
     /// Presents the session to its app, in place of what the client sent by these names. Done twice, it changes nothing the
     /// second time.
-    pub(super) fn present(&self, request: &mut RequestHeader, grant: &Grant) -> pingora::Result<()> {
+    pub(super) fn present(
+        &self,
+        request: &mut RequestHeader,
+        grant: &Grant,
+        sessions: &AppSessions,
+    ) -> pingora::Result<()> {
         if grant.upstream() != self.upstream {
             return Ok(());
         }
-        let kept = grant.identity().and_then(|identity| identity.app_session.as_ref());
+        let kept = grant.identity().and_then(|identity| sessions.of(identity));
         if kept.is_none() && !self.are_sent(&request.headers) {
             return Ok(());
         }
         let mut all = self.others(&request.headers);
-        all.extend(kept.map(HeaderValue::as_bytes));
+        all.extend(kept.as_ref().map(HeaderValue::as_bytes));
         let field = HeaderValue::from_bytes(&all.join(&b"; "[..])).ok().map(|mut field| {
             field.set_sensitive(true);
             field
@@ -43,19 +53,23 @@ impl KeptCookies {
         }
     }
 
-    /// Takes these cookies out of what the app sets.
-    pub(super) fn withhold(&self, response: &mut ResponseHeader, grant: &Grant) -> pingora::Result<()> {
+    /// Takes these cookies out of what the app sets, and gives them.
+    pub(super) fn withhold(&self, response: &mut ResponseHeader, grant: &Grant) -> pingora::Result<HeaderMap> {
         let is_kept = |field: &HeaderValue| self.names.iter().any(|name| names_cookie(field, name));
         if grant.upstream() != self.upstream || !response.headers.get_all(SET_COOKIE).iter().any(is_kept) {
-            return Ok(());
+            return Ok(HeaderMap::new());
         }
-        let passed: Vec<HeaderValue> =
-            response.headers.get_all(SET_COOKIE).iter().filter(|field| !is_kept(field)).cloned().collect();
+        let all: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
+        let mut kept = HeaderMap::new();
         response.remove_header(&SET_COOKIE);
-        for field in passed {
-            response.append_header(SET_COOKIE, field)?;
+        for field in all {
+            if is_kept(&field) {
+                kept.append(SET_COOKIE, field);
+            } else {
+                response.append_header(SET_COOKIE, field)?;
+            }
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn are_sent(&self, headers: &HeaderMap) -> bool {
@@ -69,6 +83,15 @@ impl KeptCookies {
     fn names_one(&self, pair: &[u8]) -> bool {
         let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
         self.names.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()))
+    }
+}
+
+/// What the app has made of its own session: a newer cookie counts from now on, and an end ends ours, behind the answer.
+pub(super) fn has_set(compiled: &Arc<Compiled>, grant: &Grant, set: &HeaderMap, client: IpAddr) {
+    let Some(identity) = grant.identity().filter(|_| !set.is_empty()) else { return };
+    if compiled.endpoints.app_sessions.has_set(identity, set) {
+        let (compiled, identity) = (Arc::clone(compiled), Arc::clone(identity));
+        tokio::spawn(async move { compiled.endpoints.app_session_is_over(&identity, client).await });
     }
 }
 

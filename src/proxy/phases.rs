@@ -16,7 +16,6 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::warn;
 
-use super::body;
 use super::compiled::Compiled;
 use super::context::Context;
 use super::facts::RequestFacts;
@@ -28,6 +27,7 @@ use super::respond;
 use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
+use super::{app_session, body};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
 use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide, ticket};
 
@@ -256,7 +256,7 @@ impl ProxyHttp for Phases {
         };
         forwarding.apply(request, session.req_header())?;
         match &self.compiled.kept_cookies {
-            Some(kept) => kept.present(request, grant),
+            Some(kept) => kept.present(request, grant, &self.compiled.endpoints.app_sessions),
             None => Ok(()),
         }
     }
@@ -302,7 +302,8 @@ impl ProxyHttp for Phases {
             session.set_read_timeout(Some(STREAM_IDLE));
         }
         if let (Some(kept), Some(grant)) = (&self.compiled.kept_cookies, &context.grant) {
-            kept.withhold(response, grant)?;
+            let set = kept.withhold(response, grant)?;
+            app_session::has_set(&self.compiled, grant, &set, context.client.address);
         }
         respond::end_connection_if_leaving(session);
         let (own_cookies, origins) = (&self.compiled.own_cookies, &self.compiled.policy.origins);

@@ -10,7 +10,7 @@ use super::login_page::login_page;
 use super::state::State;
 use super::users;
 use crate::config::{self, Config};
-use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
+use crate::endpoints::{AppSessions, CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
     Auth, CookieCredentials, Cors, Credentials, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames,
     IdentityHeaderSpellings, LoginPage, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
@@ -51,6 +51,7 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             access_cookie: takes_cookies(config).then(|| access_cookie(&config.cookie)),
             body_transport: config.native_clients.is_some(),
             login_page: login_page(config)?,
+            app_sessions: AppSessions::default(),
             events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
         },

@@ -120,6 +120,34 @@ async fn an_app_that_forgets_a_session_ends_ours() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_app_replaces_is_presented_and_one_that_it_ends_ends_ours() {
+    let app = FormApp::start().await;
+    let gate = Portcullis::start(&app.config("rotation: { grace: 0s }")).await;
+    let mut alice = Browser::logged_in(&gate, &ALICE).await;
+    let presented = async |alice: &Browser| {
+        let cookies = alice.get("/page").await.expect(200).json()["cookies"][0].clone();
+        cookies.as_str().expect("a field").split("sid=").nth(1).expect("a session").to_owned()
+    };
+    let first = presented(&alice).await;
+    let answer = alice.get("/password").await.expect(200);
+    assert!(answer.headers.get("set-cookie").is_none());
+    let second = presented(&alice).await;
+    assert_eq!(second, first.replace('-', "-x"));
+    // Also to the question at a refresh, and with the token that comes of it.
+    alice.refresh().await.expect(200);
+    assert_eq!(presented(&alice).await, second);
+
+    // The user presses the app's own button.
+    let answer = alice.get("/bye").await.expect(302);
+    assert!(answer.headers.get("set-cookie").is_none());
+    eventually("ours has ended, too", async || (alice.get("/page").await.status == 401).then_some(())).await;
+    alice.refresh().await.expect(400).because("session_ended");
+    let log = gate.log();
+    assert!(log.contains("logged_out") && !log.contains(&second), "{log}");
+    assert_eq!(app.posts_to("/signout").len(), 0, "the app need not be told");
+}
+
+#[tokio::test]
 async fn trouble_with_the_app_is_never_a_wrong_password() {
     let app = FormApp::start().await;
     // One wrong password would be too many: trouble costs nobody an attempt.

@@ -8,7 +8,7 @@ use secrecy::zeroize::Zeroize;
 
 /// Cookies by name. They are secrets: nothing shows them.
 #[derive(Default)]
-pub(super) struct Jar(Vec<(String, String)>);
+pub struct Jar(Vec<(String, String)>);
 
 impl Jar {
     /// From a `Cookie` field.
@@ -25,6 +25,13 @@ impl Jar {
                 self.0.push((name.to_owned(), value.to_owned()));
             }
         }
+    }
+
+    /// Takes up what an answer sets of the cookies that are here, and nothing new.
+    pub fn update(&mut self, headers: &HeaderMap) {
+        let names: Vec<String> = self.0.iter().map(|(name, _)| name.clone()).collect();
+        self.take(headers);
+        self.0.retain(|(name, _)| names.contains(name));
     }
 
     /// Those of these names as a `Cookie` field; all of them if no names are given. None if there is none.
@@ -96,6 +103,15 @@ mod tests {
         assert_eq!(jar.field(None).as_deref(), Some("d=4"));
         assert_eq!(jar.field(Some(&["a".to_owned()])), None);
         assert!(jar.has_all(&["d".to_owned()]) && !jar.has_all(&["d".to_owned(), "a".to_owned()]));
+    }
+
+    #[test]
+    fn an_update_brings_nothing_new() {
+        let mut jar = Jar::of("a=1; b=2");
+        jar.update(&headers(&["a=; Max-Age=0", "a=3", "c=4"]));
+        assert_eq!(jar.field(None).as_deref(), Some("b=2; a=3"));
+        jar.update(&headers(&["a=5", "a=; Max-Age=0", "b=; Max-Age=0"]));
+        assert_eq!(jar.field(None), None);
     }
 
     #[test]

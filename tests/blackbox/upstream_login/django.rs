@@ -65,3 +65,31 @@ async fn log_in_work_and_log_out() {
     Answer::to(put_back).await.expect(401).because("session_ended");
     assert!(!gate.log().contains(BOSS.password), "{}", gate.log());
 }
+
+#[tokio::test]
+async fn a_new_password_and_the_apps_own_logout_button() {
+    let django = DjangoAdmin::start(&BOSS).await;
+    let gate = Portcullis::start(&config(&django)).await;
+    let boss = Browser::logged_in(&gate, &BOSS).await;
+    let send = async |path: &'static str, fields: &[(&str, &str)]| {
+        let form = boss.get("/admin/password_change/").await.expect(200);
+        let set = form.headers.get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let mut tokens = set.filter_map(|field| field.strip_prefix("csrftoken=")?.split(';').next());
+        let token = tokens.next().expect("a token").to_owned();
+        let mut fields = fields.to_vec();
+        fields.push(("csrfmiddlewaretoken", &token));
+        let request = boss.with_token(Method::POST, path).header(COOKIE, format!("csrftoken={token}"));
+        Answer::to(request.form(&fields)).await
+    };
+    let new = "an-other-S3cret";
+    let change = [("old_password", BOSS.password), ("new_password1", new), ("new_password2", new)];
+    let changed = send("/admin/password_change/", &change).await.expect(302);
+    assert_eq!(changed.header("location"), Some("/admin/password_change/done/"));
+    // The app has replaced its session: the user goes on in the new one.
+    boss.get("/admin/").await.expect(200);
+    try_login(&gate, BOSS.name, BOSS.password).await.expect(400).because("credentials_wrong");
+
+    send("/admin/logout/", &[]).await.expect(200);
+    eventually("ours has ended, too", async || (boss.get("/admin/").await.status == 401).then_some(())).await;
+    try_login(&gate, BOSS.name, new).await.expect(200);
+}

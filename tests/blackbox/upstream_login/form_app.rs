@@ -49,6 +49,13 @@ impl FormApp {
                     held(&over).extend(session);
                     Script::answer(302, &[("Location", "/"), ("Set-Cookie", "sid=; Max-Age=0")], "")
                 }
+                ("GET", "/password") => {
+                    // A new session, as after a change of the password.
+                    held(&over).extend(session.clone());
+                    let next = format!("sid={}", session.unwrap_or_default().replace('-', "-x"));
+                    Script::answer(200, &[("Set-Cookie", "sid=; Max-Age=0"), ("Set-Cookie", &next)], "")
+                }
+                ("GET", "/bye") => Script::answer(302, &[("Location", "/"), ("Set-Cookie", "sid=\"\"; Max-Age=0")], ""),
                 ("GET", "/rotate") => {
                     Script::answer(200, &[("Set-Cookie", "sid=new"), ("Set-Cookie", "theme=dark")], "")
                 }
