@@ -1,28 +1,26 @@
 //! The admin site of Django behind the gate, as it comes: its own users, form login with a CSRF token, sessions.
 
 use reqwest::Method;
-use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::header::{COOKIE, ORIGIN, SET_COOKIE};
 
 use super::try_login;
 use crate::harness::{ALICE, Answer, BOSS, Browser, DjangoAdmin, Portcullis, anon, client, eventually};
 
 fn config(app: &DjangoAdmin) -> String {
-    format!(
-        r#"
-upstream: {}
+    format!("upstream: {}\n{LOGIN}", app.url)
+}
+
+const LOGIN: &str = r#"
 login:
   upstream:
     path: /admin/login/?next=/admin/
-    form: {{}}
-    csrf: {{ field: csrfmiddlewaretoken }}
-    success: {{ status: 302, redirect: /admin/, cookie: sessionid }}
+    form: {}
+    csrf: { field: csrfmiddlewaretoken }
+    success: { status: 302, redirect: /admin/, cookie: sessionid }
     roles: [staff]
     keep_session: true
-    logout: {{ path: /admin/logout/, csrf: {{ from: /admin/password_change/, field: csrfmiddlewaretoken }} }}
-"#,
-        app.url
-    )
-}
+    logout: { path: /admin/logout/, csrf: { from: /admin/password_change/, field: csrfmiddlewaretoken } }
+"#;
 
 #[tokio::test]
 async fn log_in_work_and_log_out() {
@@ -92,4 +90,47 @@ async fn a_new_password_and_the_apps_own_logout_button() {
     send("/admin/logout/", &[]).await.expect(200);
     eventually("ours has ended, too", async || (boss.get("/admin/").await.status == 401).then_some(())).await;
     try_login(&gate, BOSS.name, new).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_browser_that_navigates_needs_nothing_but_our_cookies() {
+    let django = DjangoAdmin::start(&BOSS).await;
+    let gate = Portcullis::start(&format!(
+        "upstreams: {{ admin: {{ servers: [\"{}\"] }} }}\n\
+         routes: [{{ name: admin, upstream: admin, credentials: [cookie] }}]\n{LOGIN}",
+        django.url
+    ))
+    .await;
+    let sets = |answer: &Answer| -> Vec<(String, String)> {
+        let fields = answer.headers.get_all(SET_COOKIE).iter().filter_map(|field| field.to_str().ok());
+        let pairs = fields.filter_map(|field| field.split(';').next()?.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    let login = try_login(&gate, BOSS.name, BOSS.password).await.expect(200);
+    let ours = sets(&login);
+    let line = |names: &[&str]| {
+        let wanted = ours.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        wanted.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("; ")
+    };
+    let both = line(&["__Host-access", "__Host-refresh"]);
+    assert!(ours.len() == 2 && ours.iter().all(|(name, value)| name.len() + value.len() < 4096), "{ours:?}");
+    let get = async |cookies: &str| {
+        Answer::to(client().get(gate.url("/admin/auth/group/add/")).header(COOKIE, cookies)).await
+    };
+    let form = get(&both).await.expect(200);
+    let names: Vec<String> = sets(&form).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["csrftoken"]);
+    let csrf = sets(&form)[0].1.clone();
+
+    // The access cookie is gone: a form that was long in the writing is sent all the same, once, and the app knows whose it is.
+    let late = format!("{}; csrftoken={csrf}", line(&["__Host-refresh"]));
+    let post = client().post(gate.url("/admin/auth/group/add/")).header(COOKIE, late).header(ORIGIN, gate.url(""));
+    let sent = Answer::to(post.form(&[("name", "auditors"), ("csrfmiddlewaretoken", &csrf)])).await.expect(302);
+    let renewed = sets(&sent);
+    assert!(renewed.iter().any(|(name, _)| name == "__Host-access"), "{renewed:?}");
+    assert!(!renewed.iter().any(|(name, _)| name == "sessionid"), "{renewed:?}");
+    let access = renewed.iter().find(|(name, _)| name == "__Host-access").expect("it is there");
+    let list = client().get(gate.url("/admin/auth/group/")).header(COOKIE, format!("{}={}", access.0, access.1));
+    assert!(Answer::to(list).await.expect(200).text().contains("auditors"));
+    assert_eq!(django.sessions(), 1);
 }
