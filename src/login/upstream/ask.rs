@@ -88,10 +88,13 @@ impl Server {
             .pool_max_idle_per_host(0)
             .connect_timeout(connect)
             .dns_resolver(Arc::new(Leads { host: spec.host.clone() }));
-        if let Some(authorities) = authorities {
-            client = client.tls_certs_only(authorities.iter().cloned());
+        match (authorities, &spec.tls_name) {
+            (Some(authorities), _) => client = client.tls_certs_only(authorities.iter().cloned()),
+            // Over plain http nobody is trusted: the system's authorities need not be read.
+            (None, None) => client = client.tls_certs_only([]),
+            (None, Some(_)) => {}
         }
-        let client = client.build().map_err(|error| wrong(error.without_url().to_string()))?;
+        let client = client.build().map_err(|error| wrong(root_of(&error.without_url())))?;
         let authority = HeaderValue::try_from(authority).map_err(|error| wrong(error.to_string()))?;
         Ok(Server { client, base, authority })
     }
@@ -242,14 +245,12 @@ pub(super) fn about(address: std::net::IpAddr, user_agent: Option<HeaderValue>) 
     about
 }
 
-/// What went wrong, to its root, without the URL.
+/// What went wrong, without the URL.
 fn told(error: reqwest::Error) -> Unclear {
-    let error = error.without_url();
-    let mut told = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(deeper) = cause {
-        told = deeper.to_string();
-        cause = deeper.source();
-    }
-    format!("the app cannot be asked: {told}")
+    format!("the app cannot be asked: {}", root_of(&error.without_url()))
+}
+
+fn root_of(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
