@@ -145,6 +145,10 @@ impl Authenticator for UpstreamLogin {
         client: Client,
     ) -> Result<Option<Principal>, LoginError> {
         let Some(LoggedIn { principal, app_session }) = then else { return Ok(None) };
+        if app_session.is_none() && !self.inner.spec.kept_cookies.is_empty() {
+            // The app would ask for a login that cannot get through: its key is gone, or it began before cookies were kept.
+            return Ok(None);
+        }
         match (&self.inner.spec.userinfo, app_session) {
             (Some(userinfo), Some(app_session)) if userinfo.token.is_none() => {
                 let turn = self.inner.turns.turn().await.ok_or_else(overloaded)?;

@@ -12,6 +12,11 @@ const REFUSED: &[u8] = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n";
 
 /// An app whose answers are given by the test, and its login: two wrong passwords are borne, and one login at a time.
 async fn app() -> (TcpListener, UpstreamLogin) {
+    app_keeping(&[]).await
+}
+
+/// The same, keeping these cookies.
+async fn app_keeping(cookies: &[&str]) -> (TcpListener, UpstreamLogin) {
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = app.local_addr().unwrap().port();
     let field = |name: &str| name.to_owned();
@@ -26,7 +31,7 @@ async fn app() -> (TcpListener, UpstreamLogin) {
         subject: Subject::Typed,
         roles: Roles::default(),
         userinfo: None,
-        kept_cookies: Vec::new(),
+        kept_cookies: cookies.iter().map(ToString::to_string).collect(),
         logout: None,
         connect_timeout: Duration::from_secs(60),
         timeout: Duration::from_secs(60),
@@ -93,5 +98,22 @@ async fn beyond_the_queue_nobody_waits() {
             () = &mut answering => continue,
         };
         assert_eq!(result.map(|_| ()), Err(LoginError::Rejected));
+    }
+}
+
+#[tokio::test]
+async fn a_session_without_the_apps_own_is_of_use_only_where_none_is_kept() {
+    let principal = Principal { subject: "ann".to_owned(), roles: vec!["staff".to_owned()], scopes: Vec::new() };
+    for (cookies, app_session, today) in [
+        (&[][..], None, Some(principal.clone())),
+        (&["sid"], Some(AppSession::from("sid=1")), Some(principal.clone())),
+        (&["sid"], None, None),
+    ] {
+        let (_app, logins) = app_keeping(cookies).await;
+        let client = || Client { address: IpAddr::from([192, 0, 2, 1]), user_agent: None };
+        let then = LoggedIn { principal: principal.clone(), app_session };
+        assert_eq!(logins.today("ann", Some(then), client()).await, Ok(today), "{cookies:?}");
+        // Of another way to log in.
+        assert_eq!(logins.today("ann", None, client()).await, Ok(None));
     }
 }
