@@ -46,6 +46,7 @@ mod over {
         a_commit_needs_the_exact_record,
         a_conflict_changes_nothing,
         two_hundred_rotations_at_once_make_one_successor,
+        a_ticket_is_given_out_once,
         a_logout_between_read_and_write_wins,
         nothing_overwrites_ended,
         an_ended_session_can_be_committed_again_as_it_is,
