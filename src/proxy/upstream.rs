@@ -89,11 +89,6 @@ impl Upstream {
         &self.name
     }
 
-    /// The servers as they are written in the label `server`, in the order of their numbers.
-    pub fn servers(&self) -> impl Iterator<Item = String> {
-        self.servers.iter().map(|server| server.spec.to_string())
-    }
-
     fn checks_http(&self) -> bool {
         self.health_check.as_ref().is_some_and(|check| check.path.is_some())
     }

@@ -109,12 +109,6 @@ async fn a_name_that_resolves_no_more_keeps_its_addresses_and_what_is_known_of_t
 }
 
 #[test]
-fn labels_are_the_servers_as_configured() {
-    let upstream = upstream(spec(&[("app.internal", 8080), ("[::1]", 80)]));
-    assert_eq!(upstream.servers().collect::<Vec<_>>(), ["http://app.internal:8080", "http://[::1]:80"]);
-}
-
-#[test]
 fn what_is_wrong_is_said() {
     let said = |spec: UpstreamSpec| Upstream::new(spec).err().map(|error| error.to_string()).unwrap_or_default();
     let tls = |host: &str| ServerSpec { host: host.to_owned(), port: 443, tls: true };
