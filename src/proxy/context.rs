@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::SET_COOKIE;
 use http::{HeaderValue, StatusCode};
 
 use super::compiled::Compiled;
 use super::live::Listed;
 use super::shutdown::Flying;
 use super::upstream::Picked;
-use crate::gate::{Client, CorsAnswer, Grant, Reason, Scheme};
+use crate::gate::{Client, CorsAnswer, Grant, Reason, Reply, Scheme};
 
 /// What is known of one request.
 pub(super) struct Context {
@@ -61,6 +62,11 @@ impl Context {
             compiled,
             _flying: flying,
         }
+    }
+
+    /// An answer of ours, with the cookies that came of this request.
+    pub(super) fn with_new_cookies(&mut self, reply: Reply) -> Reply {
+        self.new_cookies.drain(..).fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie))
     }
 
     /// Counts the request as ended, once.

@@ -39,6 +39,13 @@ impl Verifier {
         if let Some(identity) = self.verified.get(token) {
             return Ok(identity);
         }
+        let identity = self.read(token, now)?;
+        self.verified.insert(token.into(), Arc::clone(&identity));
+        self.used.seen(identity.session, identity.generation);
+        Ok(identity)
+    }
+
+    fn read(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Reason> {
         let claims = verify_access_token(&self.keys, &self.policy, token, now).map_err(|error| match error {
             AccessTokenError::Malformed => Reason::TokenMalformed,
             AccessTokenError::Invalid => Reason::TokenInvalid,
@@ -46,13 +53,10 @@ impl Verifier {
         })?;
         let app_session = claims.app_session.as_ref().and_then(|sealed| self.keys.open(&claims.sid, sealed));
         let identity = Identity::from_claims(claims)?;
-        let identity = Arc::new(match app_session {
+        Ok(Arc::new(match app_session {
             Some(cookies) => identity.with_app_session(&cookies),
             None => identity,
-        });
-        self.verified.insert(token.into(), Arc::clone(&identity));
-        self.used.seen(identity.session, identity.generation);
-        Ok(identity)
+        }))
     }
 }
 
@@ -73,7 +77,11 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn verify(&self, token: &str) -> Result<Arc<Identity>, Reason> {
-        self.verifier.verify(token, self.now)
+        match self.answer {
+            // Its client does not have it yet, and may never get it: it is not used before it comes back from there.
+            Some(Ok(renewed)) if renewed == token => self.verifier.read(token, self.now),
+            _ => self.verifier.verify(token, self.now),
+        }
     }
 
     fn is_ours(&self, token: &str) -> bool {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
 use http::{StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -204,7 +204,7 @@ impl ProxyHttp for Phases {
             // A question is asked once.
             Decision::Ask(_) => Reply::refusal(Reason::Internal),
         };
-        let reply = context.new_cookies.drain(..).fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie));
+        let reply = context.with_new_cookies(reply);
         if matches!(reply.reason, Some(Reason::HeadMalformed | Reason::HeadTooLarge | Reason::RequestTimeout)) {
             // Where the next request would begin is not certain.
             session.set_keepalive(None);
@@ -335,7 +335,7 @@ impl ProxyHttp for Phases {
         };
         if session.response_written().is_none() {
             session.set_keepalive(None);
-            let reply = Reply::refusal(reason);
+            let reply = context.with_new_cookies(Reply::refusal(reason));
             if let Err(error) = respond::write(session, &reply, context.cors.as_ref()).await {
                 tracing::debug!(%error, "the client left before its answer");
             }

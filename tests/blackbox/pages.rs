@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::harness::{ALICE, Account, Answer, BOSS, Browser, Cluster, EchoBackend, Portcullis, Setup, client, in_time};
+use crate::harness::{
+    ALICE, Account, Answer, BOSS, Browser, Cluster, EchoBackend, Portcullis, Script, Setup, client, in_time,
+};
 use crate::streams::websocket_echo;
 
 const SHORT: &str = "access_token: { lifetime: 1s, skew: 0s }\n";
@@ -174,6 +176,50 @@ async fn wear_out(navigator: &Navigator) {
         (answer.status == 401).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_got_lost_logs_nobody_out() {
+    let app = EchoBackend::start().await;
+    for setup in [Setup::Embedded, Setup::Redis] {
+        let cluster = Cluster::start(setup, &(config(&app) + SHORT + "rotation: { grace: 0s }\n")).await;
+        let mut alice = Navigator::logged_in(cluster.first(), &ALICE).await;
+        wear_out(&alice).await;
+        let before = (alice.gate.clone(), alice.cookies.clone());
+        let old_cookies = async || {
+            let (gate, cookies) = before.clone();
+            Navigator { gate, cookies }.get("/page").await
+        };
+        // That the proxy itself has looked at the new token does not make it used: the browser never got it.
+        for _ in 0..30 {
+            old_cookies().await.expect(200);
+        }
+        alice.hear(&old_cookies().await.expect(200));
+        alice.get("/page").await.expect(200);
+        crate::harness::eventually("the successor is used", async || (old_cookies().await.status == 401).then_some(()))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn who_was_renewed_has_the_cookies_however_the_request_ends() {
+    let app = EchoBackend::answering(|_| Script::Close).await;
+    let gate = Portcullis::start(&(config(&app) + SHORT + "limits: { body_size: 1kB }\n")).await;
+    let mut alice = Navigator::logged_in(&gate, &ALICE).await;
+    for (body, status) in [("short".to_owned(), 502), ("x".repeat(2000), 413)] {
+        for in_pieces in [false, true] {
+            wear_out(&alice).await;
+            let request = alice.request(Method::POST, "/form").header(ORIGIN, &alice.gate);
+            let pieces = futures::stream::iter([Ok::<_, std::io::Error>(body.clone())]);
+            let request = match in_pieces {
+                true => request.body(reqwest::Body::wrap_stream(pieces)),
+                false => request.body(body.clone()),
+            };
+            let answer = alice.send(request).await.expect(status);
+            assert_eq!(answer.headers.get_all(SET_COOKIE).iter().count(), 2, "{status} {in_pieces}");
+            assert_eq!(answer.headers.get(CACHE_CONTROL).map(|value| value.as_bytes()), Some(&b"no-store"[..]));
+        }
+    }
 }
 
 #[tokio::test]
