@@ -34,6 +34,8 @@ impl Endpoints {
             // Asked again, or another session was first. What has begun since is not meant.
             Some(Ending { at, reason: EndReason::LogoutAll }) => {
                 self.end_others(own, Some(at)).await?;
+                // Once more: that it was read here does not prove that a replica of the store has it.
+                self.end(&Witness::record(own), EndReason::LogoutAll).await?;
                 return Ok((LogoutOutcome::AlreadyEnded, transport));
             }
             Some(_) => return Err(Refused::grant(Reason::SessionEnded)),

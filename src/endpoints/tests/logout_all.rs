@@ -123,6 +123,23 @@ async fn a_fault_at_any_step_is_503_and_the_next_try_completes() {
 }
 
 #[tokio::test]
+async fn asked_again_the_ending_is_committed_again() {
+    // The first try was a 503: it was written, but no replica had it.
+    let (house, own, _) = three_sessions().await;
+    house.post(LogoutAll, &own).await.logged_out();
+    let last = house.store.steps() - 1;
+    let (house, own, _) = three_sessions().await;
+    house.store.script(move |step| if step == last { Fault::LoseReply } else { Fault::None });
+    house.post(LogoutAll, &own).await.refused(503, "store_unavailable");
+    assert!(house.record_of(&own).await.ended.is_some());
+
+    let writes = house.store.commits();
+    house.store.heal();
+    house.post(LogoutAll, &own).await.logged_out();
+    assert_eq!(house.store.commits(), writes + 1, "a 204 without a write proves nothing");
+}
+
+#[tokio::test]
 async fn a_session_that_begins_meanwhile_ends_too_and_nobody_can_make_it_last_for_ever() {
     let (house, own, _) = three_sessions().await;
     let template = house.record_of(&own).await;

@@ -40,12 +40,18 @@ type Script = Box<dyn FnMut(usize) -> Fault + Send>;
 pub struct Rigged {
     pub memory: Memory,
     steps: AtomicUsize,
+    commits: AtomicUsize,
     script: Mutex<Script>,
 }
 
 impl Rigged {
     pub fn new(memory: Memory) -> Rigged {
-        Rigged { memory, steps: AtomicUsize::new(0), script: Mutex::new(Box::new(|_| Fault::None)) }
+        Rigged {
+            memory,
+            steps: AtomicUsize::new(0),
+            commits: AtomicUsize::new(0),
+            script: Mutex::new(Box::new(|_| Fault::None)),
+        }
     }
 
     /// From here on, `script` is asked what happens at request 0, 1, 2...
@@ -61,6 +67,11 @@ impl Rigged {
     /// How many requests there were since the last script.
     pub fn steps(&self) -> usize {
         self.steps.load(Ordering::SeqCst)
+    }
+
+    /// How many commits there have ever been.
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::SeqCst)
     }
 
     async fn step<T>(
@@ -112,6 +123,7 @@ impl Backend for Rigged {
     }
 
     async fn commit(&self, expected: Option<&Stored>, next: &Session) -> Result<Committed, StoreError> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
         self.step(Some(&next.id), self.memory.commit(expected, next)).await
     }
 
