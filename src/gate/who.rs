@@ -61,7 +61,7 @@ pub(super) fn who(
     let token = match answer {
         Some(Ok(renewed)) => Some(renewed),
         // It cannot be told. Whoever is sent to the login page for that has lost a session that is well.
-        Some(Err(reason)) if reason.status() == StatusCode::SERVICE_UNAVAILABLE => return Err(reason),
+        Some(Err(reason)) if reason.status().is_server_error() => return Err(reason),
         Some(Err(_)) | None => from_cookie,
     };
     let can_be_renewed = || answer.is_none() && matches!(cookie(head.headers, &cookies.refresh), Ok(Some(_)));
