@@ -23,7 +23,7 @@ const AT_ONCE: usize = 16;
 impl Live {
     /// Ends requests whose session ends, for as long as it is polled.
     pub async fn watch(&self, compiled: &Compiled) {
-        tokio::join!(self.listen(compiled), self.look(compiled));
+        tokio::join!(self.listen(compiled), self.look(compiled), self.ask(compiled));
     }
 
     async fn listen(&self, compiled: &Compiled) {
@@ -48,6 +48,13 @@ impl Live {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             self.cut_unknown(compiled, &mut known_at);
+        }
+    }
+
+    /// By itself: a store that does not answer must not hold up what is cut off without it.
+    async fn ask(&self, compiled: &Compiled) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
             let expired = self.expired(Timestamp::now().minus(compiled.policy.skew));
             if !expired.is_empty() {
                 self.renew_or_cut(compiled, expired).await;
@@ -80,9 +87,15 @@ impl Live {
     async fn renew_or_cut(&self, compiled: &Compiled, expired: Vec<SessionId>) {
         let mut renewed = HashMap::new();
         let mut refused = HashMap::new();
+        let mut is_silent = [false; PARTITIONS];
         for some in expired.chunks(AT_ONCE) {
             let mut asked = JoinSet::new();
             for &session in some {
+                if is_silent[session.partition()] {
+                    // It would wait as long as those before, one after the other.
+                    refused.insert(session, Reason::StoreUnavailable);
+                    continue;
+                }
                 let sessions = Arc::clone(&compiled.endpoints.sessions);
                 asked.spawn(async move { (session, sessions.get(&session).await) });
             }
@@ -91,7 +104,10 @@ impl Live {
                     Ok(Some(until)) => drop(renewed.insert(session, until)),
                     Ok(None) => drop(refused.insert(session, Reason::SessionEnded)),
                     // Asked again in a second.
-                    Err(_) => drop(refused.insert(session, Reason::StoreUnavailable)),
+                    Err(_) => {
+                        is_silent[session.partition()] = true;
+                        refused.insert(session, Reason::StoreUnavailable);
+                    }
                 }
             }
         }
