@@ -89,7 +89,8 @@ impl Phases {
         context.cors = self.compiled.policy.origins.answer(&header.headers);
         let facts = RequestFacts { answer, ..self.compiled.facts(context.began) };
         let decision = decide(&self.compiled.policy, &head, &facts);
-        if head.target.len() != header.raw_path().len() {
+        // Not before the question: what is judged once more is compared with the bytes of the wire once more.
+        if !matches!(decision, Decision::Ask(_)) && head.target.len() != header.raw_path().len() {
             let target = head.target.to_vec();
             if session.req_header_mut().set_raw_path(&target).is_err() {
                 return refuse(Reason::PathAmbiguous);

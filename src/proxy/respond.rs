@@ -94,12 +94,22 @@ pub(super) fn clean(
 /// Sets cookies of ours with an upstream's answer. Nobody may keep that answer: it holds tokens.
 pub(super) fn add_cookies(response: &mut ResponseHeader, cookies: Vec<HeaderValue>) -> pingora::Result<()> {
     if !cookies.is_empty() {
+        let others: Vec<HeaderName> = response.headers.keys().filter(|name| overrides_caching(name)).cloned().collect();
+        for name in others {
+            response.remove_header(&name);
+        }
         response.insert_header(CACHE_CONTROL, "no-store")?;
     }
     for cookie in cookies {
         response.append_header(SET_COOKIE, cookie)?;
     }
     Ok(())
+}
+
+/// Fields that caches between us and browsers heed rather than `Cache-Control` (RFC 9213, and what was there before it).
+fn overrides_caching(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("-cache-control") || ["surrogate-control", "x-accel-expires"].contains(&name)
 }
 
 /// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
@@ -131,6 +141,21 @@ mod tests {
             let field = HeaderValue::from_static(field);
             assert_eq!(names_cookie(&field, "__Host-refresh"), ours, "{field:?}");
         }
+    }
+
+    #[test]
+    fn no_cache_keeps_an_answer_with_our_cookies() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        for name in
+            ["Cache-Control", "CDN-Cache-Control", "Vendor-CDN-Cache-Control", "Surrogate-Control", "X-Accel-Expires"]
+        {
+            response.append_header(name, "max-age=60").unwrap();
+        }
+        add_cookies(&mut response, Vec::new()).unwrap();
+        assert_eq!(response.headers.len(), 5, "without cookies it is the app's business");
+        add_cookies(&mut response, vec![HeaderValue::from_static("__Host-access=a")]).unwrap();
+        let left: Vec<_> = response.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(left, [("cache-control", &b"no-store"[..]), ("set-cookie", b"__Host-access=a")]);
     }
 
     #[test]

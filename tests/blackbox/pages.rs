@@ -9,7 +9,7 @@ use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::harness::{
-    ALICE, Account, Answer, BOSS, Browser, Cluster, EchoBackend, Portcullis, Script, Setup, client, in_time,
+    ALICE, Account, Answer, BOSS, Browser, Cluster, EchoBackend, Portcullis, Script, Setup, client, in_time, raw,
 };
 use crate::streams::websocket_echo;
 
@@ -220,6 +220,20 @@ async fn who_was_renewed_has_the_cookies_however_the_request_ends() {
             assert_eq!(answer.headers.get(CACHE_CONTROL).map(|value| value.as_bytes()), Some(&b"no-store"[..]));
         }
     }
+}
+
+#[tokio::test]
+async fn a_target_in_absolute_form_is_renewed_too() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&(config(&app) + SHORT)).await;
+    let alice = Navigator::logged_in(&gate, &ALICE).await;
+    wear_out(&alice).await;
+    app.take();
+    let cookies = alice.cookie_line();
+    let request = format!("GET {0}/page HTTP/1.1\r\nHost: {1}\r\nCookie: {cookies}\r\n\r\n", gate.url(""), gate.listen);
+    let answer = raw(gate.listen, request).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(app.take_one().target, "/page");
 }
 
 #[tokio::test]
