@@ -7,12 +7,14 @@ export interface CarryOptions {
 }
 
 const here = () => globalThis.location?.href
+/** What relative addresses are relative to: a `<base>` may lead to another origin. */
+const base = () => globalThis.document?.baseURI ?? here()
 
 /** Whether a request to `url` may carry the token. Sent to any other origin, it would be given away. */
 export const mayCarry = (session: Session, url: string, { origins = [] }: CarryOptions): boolean => {
   const home = session.base || here()
   try {
-    const { origin } = new URL(url, here() ?? home)
+    const { origin } = new URL(url, base() ?? home)
     return [here(), home, ...origins].some((known) => known !== undefined && new URL(known, here()).origin === origin)
   } catch {
     return false

@@ -48,6 +48,17 @@ describe('the token', () => {
     },
   )
 
+  it('is not carried to where a `<base>` leads', async () => {
+    const { session } = await ready()
+    const sent = vi.fn(async () => json(200, {}))
+    vi.stubGlobal('fetch', sent)
+    vi.stubGlobal('document', { hidden: false, baseURI: 'https://elsewhere.example/app/' })
+    await authorizedFetch(session)('api/stock')
+    expect(sent).toHaveBeenLastCalledWith('api/stock', undefined)
+    await authorizedFetch(session)('https://app.example/api/stock')
+    expect(sent).toHaveBeenLastCalledWith('https://app.example/api/stock', { headers: expect.any(Headers) })
+  })
+
   it('is carried to the origin of Portcullis, and to those that are named', async () => {
     const server = scripted(() => tokens('a1'))
     const { session } = w.tab({ fetch: server.fetch, base: 'https://auth.example' })
