@@ -29,7 +29,7 @@ use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
 use super::{app_session, body};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide, ticket};
+use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Service, decide, ticket};
 
 /// The hooks.
 pub(super) struct Phases {
@@ -127,6 +127,12 @@ impl Phases {
             Decision::Ask(_) => counters.refused(Reason::Internal),
         }
         self.compiled.metrics.decided(context.began.elapsed());
+    }
+
+    /// May a cookie be what this request has its identity from?
+    fn speaks_by_cookie(&self, grant: &Grant) -> bool {
+        let route = self.compiled.policy.routes.routes().get(grant.route());
+        grant.identity().is_some() && route.is_none_or(|route| route.credentials.cookie)
     }
 
     /// Lets streams live: timers that are meant for requests do not cut them.
@@ -310,6 +316,9 @@ impl ProxyHttp for Phases {
         let (own_cookies, origins) = (&self.compiled.own_cookies, &self.compiled.policy.origins);
         respond::clean(response, own_cookies, origins, context.cors.as_ref())?;
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+            if context.grant.as_ref().is_some_and(|grant| self.speaks_by_cookie(grant)) {
+                respond::keep_private(response)?;
+            }
             respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
         }
         Ok(())
@@ -334,7 +343,10 @@ impl ProxyHttp for Phases {
         let Some(reason) = context.failure.or_else(|| reason_of(error)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
-        if session.response_written().is_none() {
+        // What only announced an answer (100, 103) was none.
+        let is_answer =
+            |head: &ResponseHeader| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
+        if !session.response_written().is_some_and(is_answer) {
             session.set_keepalive(None);
             let reply = context.with_new_cookies(Reply::refusal(reason));
             if let Err(error) = respond::write(session, &reply, context.cors.as_ref()).await {

@@ -91,6 +91,22 @@ pub(super) fn clean(
     Ok(())
 }
 
+/// What caches that serve several people know by itself of a request with `Authorization` (RFC 9111 section 3.5), they have to
+/// be told of one with a cookie: the answer is for whoever asked, unless the app says that it is for everybody.
+pub(super) fn keep_private(response: &mut ResponseHeader) -> pingora::Result<()> {
+    const SAID: [&[u8]; 5] = [b"private", b"no-store", b"public", b"s-maxage", b"must-revalidate"];
+    let fields = response.headers.get_all(CACHE_CONTROL).into_iter();
+    let mut directives = fields.flat_map(|field| field.as_bytes().split(|&byte| byte == b','));
+    let is_said = directives.any(|directive| {
+        let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        SAID.iter().any(|said| name.eq_ignore_ascii_case(said))
+    });
+    if !is_said {
+        response.append_header(CACHE_CONTROL, "private")?;
+    }
+    Ok(())
+}
+
 /// Sets cookies of ours with an upstream's answer. Nobody may keep that answer: it holds tokens.
 pub(super) fn add_cookies(response: &mut ResponseHeader, cookies: Vec<HeaderValue>) -> pingora::Result<()> {
     if !cookies.is_empty() {
@@ -140,6 +156,27 @@ mod tests {
         ] {
             let field = HeaderValue::from_static(field);
             assert_eq!(names_cookie(&field, "__Host-refresh"), ours, "{field:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_one_person_is_private_unless_the_app_says_otherwise() {
+        for (said, kept) in [
+            (&[][..], &["private"][..]),
+            (&["max-age=60"], &["max-age=60", "private"]),
+            (&["no-cache"], &["no-cache", "private"]),
+            (&["max-age=60, Public"], &["max-age=60, Public"]),
+            (&["max-age=60", "s-maxage = 9"], &["max-age=60", "s-maxage = 9"]),
+            (&["private"], &["private"]),
+            (&["no-store"], &["no-store"]),
+        ] {
+            let mut response = ResponseHeader::build(200, None).unwrap();
+            for field in said {
+                response.append_header(CACHE_CONTROL, *field).unwrap();
+            }
+            keep_private(&mut response).unwrap();
+            let left: Vec<_> = response.headers.get_all(CACHE_CONTROL).iter().collect();
+            assert_eq!(left, kept, "{said:?}");
         }
     }
 

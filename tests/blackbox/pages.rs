@@ -5,6 +5,7 @@ use futures::future::join_all;
 use reqwest::header::{CACHE_CONTROL, COOKIE, ORIGIN, SET_COOKIE};
 use reqwest::{Method, RequestBuilder};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -95,6 +96,7 @@ async fn a_browser_is_let_in_by_its_cookies_and_the_app_sees_none_of_them() {
     alice.hear(&login);
     let page = alice.get("/page").await.expect(200);
     assert!(page.headers.get(SET_COOKIE).is_none(), "nothing was renewed");
+    assert_eq!(page.header("cache-control"), Some("private"), "no shared cache gives it to others");
     let seen = app.take_one();
     assert_eq!((seen.header("x-auth-subject"), seen.header("cookie")), (Some("alice"), Some("theirs=1")));
     alice.get("/public").await.expect(200);
@@ -203,7 +205,16 @@ async fn an_answer_that_got_lost_logs_nobody_out() {
 
 #[tokio::test]
 async fn who_was_renewed_has_the_cookies_however_the_request_ends() {
-    let app = EchoBackend::answering(|_| Script::Close).await;
+    let app = EchoBackend::answering(|request| match request.target.as_str() {
+        "/hints" => {
+            let (pieces, stream) = mpsc::channel(1);
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+            pieces.try_send(hints.into()).expect("there is room");
+            Script::Stream(stream)
+        }
+        _ => Script::Close,
+    })
+    .await;
     let gate = Portcullis::start(&(config(&app) + SHORT + "limits: { body_size: 1kB }\n")).await;
     let mut alice = Navigator::logged_in(&gate, &ALICE).await;
     for (body, status) in [("short".to_owned(), 502), ("x".repeat(2000), 413)] {
@@ -220,6 +231,9 @@ async fn who_was_renewed_has_the_cookies_however_the_request_ends() {
             assert_eq!(answer.headers.get(CACHE_CONTROL).map(|value| value.as_bytes()), Some(&b"no-store"[..]));
         }
     }
+    wear_out(&alice).await;
+    let hinted = alice.get("/hints").await.expect(502);
+    assert_eq!(hinted.headers.get_all(SET_COOKIE).iter().count(), 2, "what was only announced is no answer");
 }
 
 #[tokio::test]
