@@ -222,7 +222,9 @@ fn access_cookie(cookie: &config::Cookie) -> CookieShape {
 }
 
 fn own_cookies(config: &Config) -> Vec<Box<str>> {
-    let access = takes_cookies(config).then_some(&config.cookie.access_name);
+    // Also where no route takes it: the proxy before this configuration, or one beside this, may have set it. Without the prefix
+    // it may be an app's.
+    let access = (config.cookie.secure || takes_cookies(config)).then_some(&config.cookie.access_name);
     [Some(&config.cookie.name), access].into_iter().flatten().map(|name| name.as_str().into()).collect()
 }
 

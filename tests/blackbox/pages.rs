@@ -111,6 +111,18 @@ async fn a_browser_is_let_in_by_its_cookies_and_the_app_sees_none_of_them() {
 }
 
 #[tokio::test]
+async fn a_cookie_of_another_proxy_s_configuration_is_not_shown_to_apps() {
+    let app = EchoBackend::start().await;
+    let [pages, none] = [config(&app), format!("upstream: {}\npublic: [/public]\n", app.url())]
+        .map(|config| async move { Portcullis::start(&config).await });
+    let (pages, none) = (pages.await, none.await);
+    let mut alice = Navigator::logged_in(&pages, &ALICE).await;
+    alice.gate = none.url("");
+    alice.get("/public").await.expect(200);
+    assert_eq!(app.take_one().header("cookie"), None);
+}
+
+#[tokio::test]
 async fn only_a_page_of_ours_writes_by_cookie() {
     let app = EchoBackend::start().await;
     let gate = Portcullis::start(&config(&app)).await;
