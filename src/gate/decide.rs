@@ -18,7 +18,7 @@ use super::origin::Sender;
 use super::policy::{ENDPOINT_TOKEN_HEADER, Policy};
 use super::reply::Reply;
 use super::route::{Auth, Match, Route};
-use super::who::{identify, verify_now, who};
+use super::who::{identify, in_cookie, verify_now, who};
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
@@ -303,7 +303,9 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
         Endpoint::Login | Endpoint::LoginPage | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
         // Ending a session needs no fresh knowledge of endings.
         Endpoint::Logout => {
-            token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose()
+            let in_header =
+                token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose();
+            in_header.or_else(|| Some(Ok(in_cookie(policy, head, facts)?)))
         }
         Endpoint::Userinfo | Endpoint::Ticket => {
             let token = token().and_then(|token| token.ok_or(Reason::TokenMissing));

@@ -4,8 +4,6 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use super::Reason;
 use super::cookies::{cookie, may_speak_by_cookie};
 use super::credentials::bearer;
@@ -98,6 +96,12 @@ pub fn may_go_on(policy: &Policy, session: &SessionId, facts: &impl Facts) -> Re
         (Knowledge::Fresh, _) | (Knowledge::Stale, WhenStale::Allow) => Ok(()),
         (Knowledge::Stale, WhenStale::Deny) | (Knowledge::None, _) => Err(Reason::RevocationsStale),
     }
+}
+
+/// Whom the access cookie speaks for, if it is good: a page has nothing else to show once its refresh cookie is no good.
+pub(super) fn in_cookie(policy: &Policy, head: &RequestHead<'_>, facts: &impl Facts) -> Option<Arc<Identity>> {
+    let token = cookie(head.headers, &policy.cookies.as_ref()?.access).ok()??;
+    verify_now(policy, token, facts).ok()
 }
 
 pub(super) fn verify_now(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {

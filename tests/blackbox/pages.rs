@@ -286,6 +286,21 @@ async fn a_logged_out_cookie_put_back_by_hand_opens_nothing() {
 }
 
 #[tokio::test]
+async fn a_page_that_has_its_access_cookie_alone_logs_out() {
+    let app = EchoBackend::start().await;
+    let gate = Portcullis::start(&config(&app)).await;
+    for refresh in [None, Some("no-token-of-ours")] {
+        let mut alice = Navigator::logged_in(&gate, &ALICE).await;
+        alice.cookies.retain(|(name, _)| name == "__Host-access");
+        alice.cookies.extend(refresh.map(|token| ("__Host-refresh".to_owned(), token.to_owned())));
+        let kept = alice.cookies.clone();
+        alice.post("/logout", "").await.expect(204);
+        alice.cookies = kept;
+        alice.get("/page").await.expect(401).because("session_ended");
+    }
+}
+
+#[tokio::test]
 async fn when_it_cannot_be_told_nobody_is_logged_out() {
     let app = EchoBackend::start().await;
     let mut cluster = Cluster::start(Setup::Redis, &(config(&app) + SHORT)).await;
