@@ -32,6 +32,9 @@ pub enum LoginPage {
     Elsewhere(HeaderValue),
 }
 
+/// A login leads back to no longer target than this.
+pub const RETURN_TO_BYTES_MAX: usize = 2048;
+
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -100,11 +103,28 @@ impl LoginPage {
     pub(super) fn location(&self, target: &[u8]) -> HeaderValue {
         match self {
             LoginPage::Elsewhere(url) => url.clone(),
+            // Nobody is led back to what is longer, and a head has room for so much.
+            LoginPage::Own(path) if target.len() > RETURN_TO_BYTES_MAX => {
+                HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/"))
+            }
             LoginPage::Own(path) => {
                 let target: String = form_urlencoded::byte_serialize(target).collect();
                 // Cannot fail: the path is checked with the configuration, and the rest is encoded.
                 HeaderValue::try_from(format!("{path}?return_to={target}")).unwrap_or(HeaderValue::from_static("/"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_to_lead_back_to_is_left_out() {
+        let page = LoginPage::Own("/login".to_owned());
+        let longest = [b"/", &*vec![b'x'; RETURN_TO_BYTES_MAX - 1]].concat();
+        assert!(page.location(&longest).as_bytes().starts_with(b"/login?return_to=%2Fxxx"));
+        assert_eq!(page.location(&[&*longest, b"x"].concat()), "/login");
     }
 }

@@ -24,7 +24,7 @@ mod route;
 mod ticket;
 mod who;
 
-pub use cookies::{CookieCredentials, LoginPage, cookie, is_navigation};
+pub use cookies::{CookieCredentials, LoginPage, RETURN_TO_BYTES_MAX, cookie, is_navigation};
 pub use credentials::bearer;
 pub use decide::{Decision, Denial, Facts, Grant, Instead, Knowledge, Question, Service, decide};
 pub use endpoint::Endpoint;

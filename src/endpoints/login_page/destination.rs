@@ -2,12 +2,10 @@
 //!
 //! What must never happen in here: a text that some browser could take for another origin (an open redirect).
 
-use crate::gate::Path;
+use crate::gate::{Path, RETURN_TO_BYTES_MAX};
 
 /// Where to go if nothing else was said, or nothing good.
 pub(super) const HOME: &str = "/";
-/// Longer ones are not followed.
-const BYTES_MAX: usize = 2048;
 
 /// `text`, if it is a target of this origin, path and query; else `/`. The login page itself is no place to go to.
 pub(super) fn destination<'t>(text: &'t str, login_path: &str) -> &'t str {
@@ -20,7 +18,7 @@ pub(super) fn destination<'t>(text: &'t str, login_path: &str) -> &'t str {
 /// Browsers take `//x` for a host, `\` for `/`, and drop tabs and line ends anywhere (WHATWG URL, "basic URL parser"). So the
 /// text is read as strictly as the target of a request; that alone leaves only a second slash to be refused.
 fn is_of_this_origin(text: &str) -> Option<Path<'_>> {
-    let path = Path::read(text.as_bytes()).ok().filter(|_| text.len() <= BYTES_MAX)?;
+    let path = Path::read(text.as_bytes()).ok().filter(|_| text.len() <= RETURN_TO_BYTES_MAX)?;
     // Decoded: an app that decodes once more and redirects would make a host of it.
     (!path.decoded().starts_with(b"//")).then_some(path)
 }
@@ -31,7 +29,7 @@ mod tests {
 
     #[test]
     fn targets_of_this_origin_are_followed_as_they_are() {
-        let long = format!("/{}", "x".repeat(BYTES_MAX - 1));
+        let long = format!("/{}", "x".repeat(RETURN_TO_BYTES_MAX - 1));
         for text in [
             "/",
             "/app",
