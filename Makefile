@@ -24,6 +24,12 @@ demo/app/dist/index.html: demo/app/node_modules/.package-lock.json client/dist/i
 		$(filter-out %/dist %/node_modules,$(wildcard demo/app/*)) $(shell find demo/app/src demo/app/public -type f)
 	cd demo/app && npm run --silent build
 
+# Apps of other people for the browser tests.
+tests/browser/apps/python/.installed: tests/browser/apps/requirements.txt
+	rm -rf $(@D)
+	python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target $(@D) -r $<
+	touch $@
+
 pictures: deps app tests/browser/node_modules/.package-lock.json ## make the pictures of the README anew
 	cargo build --locked
 	cd tests/browser && node pictures.mjs
@@ -41,7 +47,8 @@ test-client: client/node_modules/.package-lock.json ## the client package: forma
 test-app: demo/app/node_modules/.package-lock.json client/dist/index.js ## the demo app: format and types; what it does, the browser tests see
 	cd demo/app && npm run --silent lint
 
-test-browser: deps app tests/browser/node_modules/.package-lock.json ## the client package and the demo app, in Chromium
+test-browser: deps app tests/browser/node_modules/.package-lock.json tests/browser/apps/node_modules/.package-lock.json \
+		tests/browser/apps/python/.installed ## the client package, the demo app and apps of other people, in Chromium
 	cargo build --locked
 	cd tests/browser && npm run --silent test
 

@@ -18,6 +18,7 @@ export default defineConfig({
     ignoreHTTPSErrors: true, // The certificate is made on the spot.
     actionTimeout: 15_000,
     screenshot: 'only-on-failure',
-    launchOptions: { executablePath: chromium },
+    // Names below .test are this machine: apps of several hosts, and other sites.
+    launchOptions: { executablePath: chromium, args: ['--host-resolver-rules=MAP *.test 127.0.0.1'] },
   },
 })

@@ -16,6 +16,10 @@ export interface Settings {
   tls: boolean
   /** Where the administrators' report comes from, in place of the legacy app. */
   reportFrom?: string
+  /** Where to listen; without it, at any free port. */
+  port?: number
+  /** Upstreams and routes as YAML, in place of those of the demo. */
+  routes?: string
 }
 
 export const USUAL: Settings = { access: '15m', session: '12h', grace: '30s', tls: true }
@@ -27,8 +31,8 @@ export class Portcullis {
   admin = 0
 
   /** Starts it in front of `app`; sessions are kept in `redis`, or in its own folder. */
-  async start(settings: Settings, app: string, redis?: string) {
-    this.listen = await freePort()
+  async start(settings: Settings, app = '', redis?: string) {
+    this.listen = settings.port ?? (await freePort())
     this.admin = await freePort()
     copyFileSync(join(shared(), 'users.yaml'), join(this.#folder, 'users.yaml'))
     chmodSync(join(this.#folder, 'users.yaml'), 0o600)
@@ -78,13 +82,16 @@ ${redis ? `keys: { file: ${shared()}/keys.jwks }` : ''}
 access_token: { lifetime: ${settings.access}, skew: 0s }
 session: { lifetime: ${settings.session} }
 rotation: { grace: ${settings.grace} }
-upstreams:
-  app: { servers: ["${app}"] }
-  report: { servers: ["${settings.reportFrom ?? app}"] }
-routes:
-  - { name: rest, upstream: app }
-  - { name: page, path_prefix: /app/, upstream: app, auth: public }
-  - { name: admin, path_prefix: /admin, upstream: report, roles: [admin] }
+${settings.routes ?? stockroom(app, settings.reportFrom ?? app)}
 `
   }
 }
+
+const stockroom = (app: string, report: string) => `
+upstreams:
+  app: { servers: ["${app}"] }
+  report: { servers: ["${report}"] }
+routes:
+  - { name: rest, upstream: app }
+  - { name: page, path_prefix: /app/, upstream: app, auth: public }
+  - { name: admin, path_prefix: /admin, upstream: report, roles: [admin] }`

@@ -9,7 +9,7 @@ export class Process {
   readonly #ended: Promise<void>
   #printed = ''
 
-  constructor(command: string[], options: { cwd?: string } = {}) {
+  constructor(command: string[], options: { cwd?: string; env?: NodeJS.ProcessEnv } = {}) {
     this.name = command[0]!
     // The kernel kills it when this process dies, however that happens: Ctrl-C twice, kill -9, a crash.
     this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], {
