@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { ROOT } from './prepare.ts'
+import { BOSS, ROOT } from './prepare.ts'
 import { answers, freePort, Process } from './process.ts'
 
 const INSTALLED = join(ROOT, 'tests/browser/apps')
@@ -28,6 +28,37 @@ export async function start(name: Name, origin: string) {
   return { url, stop }
 }
 
+/** What `startproject` writes, as far as the admin site needs it. */
+const DJANGO_SETTINGS = `
+import os
+SECRET_KEY = "only for tests"
+DEBUG = True  # Serves its own style sheets.
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "site_urls"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.path.join(os.path.dirname(__file__), "db")}}
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
+STATIC_URL = "/static/"
+INSTALLED_APPS = ["django.contrib." + app for app in ("admin", "auth", "contenttypes", "sessions", "messages", "staticfiles")]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates",
+    "APP_DIRS": True,
+    "OPTIONS": {"context_processors": ["django.template.context_processors.request",
+        "django.contrib.auth.context_processors.auth", "django.contrib.messages.context_processors.messages"]},
+}]
+`
+
+const DJANGO_URLS = `
+from django.contrib import admin
+from django.urls import path
+urlpatterns = [path("admin/", admin.site.urls)]
+`
+
 const HOW = {
   /** Wiki and tickets: pages made by the server, forms, files. https://trac.edgewall.org/ */
   trac(folder: string, port: number, origin: string) {
@@ -42,6 +73,21 @@ const HOW = {
     writeFileSync(ini, known.replace('[trac]\n', `[trac]\nbase_url = ${origin}\nuse_base_url_for_redirect = true\n`))
     const where = ['--hostname', '127.0.0.1', '--port', String(port), '--single-env', place]
     return new Process(['python3', '-m', 'trac.web.standalone', ...where], { env: PYTHON })
+  },
+
+  /** The admin site: pages made by the server, forms, and users and a login of its own. https://www.djangoproject.com/ */
+  django(folder: string, port: number) {
+    writeFileSync(join(folder, 'site_settings.py'), DJANGO_SETTINGS)
+    writeFileSync(join(folder, 'site_urls.py'), DJANGO_URLS)
+    const settings = ['--settings=site_settings', '--pythonpath', folder]
+    const admin = (...command: string[]) =>
+      execFileSync('django-admin', [...command, ...settings], {
+        env: { ...process.env, DJANGO_SUPERUSER_PASSWORD: BOSS.password },
+        stdio: 'pipe',
+      })
+    admin('migrate', '--verbosity=0')
+    admin('createsuperuser', '--noinput', '--username', BOSS.name, '--email', 'boss@example.com')
+    return new Process(['django-admin', 'runserver', '--noreload', `127.0.0.1:${port}`, ...settings])
   },
 
   /** Flows of messages, edited in the browser: WebSocket. https://nodered.org/ */

@@ -84,6 +84,7 @@ export const test = base.extend<Options & Fixtures, WorkerFixtures>({
 })
 
 const ROUTES: Record<Name, string> = {
+  django: 'credentials: [header, cookie]',
   trac: 'credentials: [header, cookie]',
   nodered: 'credentials: [cookie]',
   syncthing: 'credentials: [cookie], preserve_host: false', // It answers to its own address only.

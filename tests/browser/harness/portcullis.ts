@@ -18,6 +18,8 @@ export interface Settings {
   reportFrom?: string
   /** Where to listen; without it, at any free port. */
   port?: number
+  /** Who may log in, as YAML; without it those of the users file. */
+  users?: string
   /** Upstreams and routes as YAML, in place of those of the demo. */
   routes?: string
 }
@@ -76,7 +78,7 @@ listen:
   - address: 127.0.0.1:${this.listen}${settings.tls ? tls : ''}
 admin: { listen: "127.0.0.1:${this.admin}" }
 ${settings.tls ? '' : 'development: { insecure_cookies: true }'}
-users: users.yaml
+${settings.users ?? 'users: users.yaml'}
 store: ${redis ? `{ redis: { url: "${redis}" } }` : 'embedded'}
 ${redis ? `keys: { file: ${shared()}/keys.jwks }` : ''}
 access_token: { lifetime: ${settings.access}, skew: 0s }
