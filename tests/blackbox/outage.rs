@@ -90,8 +90,11 @@ async fn a_proxy_that_starts_without_its_store_serves_public_routes_and_lets_nob
     let public = eventually("it serves", async || client().get(cluster.first().url("/public")).send().await.ok()).await;
     assert_eq!(public.status(), 200);
     alice.get("/").await.expect(503).because("revocations_stale");
+    let healthy = eventually("the admin listener is open as well", async || {
+        client().get(cluster.first().admin_url("/healthz")).send().await.ok()
+    });
+    assert_eq!(healthy.await.status(), 200);
     Answer::to(client().get(cluster.first().admin_url("/readyz"))).await.expect(503);
-    Answer::to(client().get(cluster.first().admin_url("/healthz"))).await.expect(200);
 
     cluster.redis.as_mut().expect("this setup has a Redis").start_again();
     eventually("it lets alice in", async || (alice.get("/").await.status == 200).then_some(())).await;
