@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
@@ -23,6 +24,9 @@ use crate::time::Timestamp;
 /// So many that a shard of ten thousand streams is gone through in microseconds.
 const SHARDS: usize = 256;
 
+/// A request that is younger may finish whatever becomes of its session: it was allowed when it came.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// All requests under way that stand on a session.
 pub struct Live {
     shards: Box<[Mutex<Shard>]>,
@@ -33,6 +37,7 @@ type Shard = HashMap<usize, Standing, FixedState>;
 
 /// What one request stands on.
 struct Standing {
+    since: Instant,
     session: SessionId,
     /// When its access token expires, or the newest one that its session is known to have got since.
     good_until: Timestamp,
@@ -79,16 +84,24 @@ impl Live {
     pub(super) fn list(self: &Arc<Live>, identity: &Identity) -> Option<Listed> {
         let cut = CUT.try_with(Cell::take).ok().flatten()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let standing = Standing { session: identity.session, good_until: identity.expires_at, cut: Some(cut) };
+        let standing = Standing {
+            since: Instant::now(),
+            session: identity.session,
+            good_until: identity.expires_at,
+            cut: Some(cut),
+        };
         self.shard(number).insert(number, standing);
         Some(Listed { live: Arc::clone(self), number })
     }
 
-    /// Cuts off all requests that `may_go_on` has a reason against, and tells `cut` each reason.
+    /// Cuts off all requests that `may_go_on` has a reason against, and tells `cut` each reason. Those that have only just
+    /// begun are left alone: most of them are over in a moment, and their client gets an answer and not a closed connection.
     fn cut(&self, may_go_on: impl Fn(&SessionId, Timestamp) -> Result<(), Reason>, cut: impl Fn(Reason)) {
+        let Some(begun_before) = Instant::now().checked_sub(PATIENCE) else { return };
         for shard in 0..SHARDS {
             self.shard(shard).retain(|_, standing| match may_go_on(&standing.session, standing.good_until) {
                 Ok(()) => true,
+                Err(_) if standing.since > begun_before => true,
                 Err(reason) => {
                     if let Some(told) = standing.cut.take() {
                         // It may have ended this very moment.
@@ -145,7 +158,6 @@ impl Drop for Listed {
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::time::Duration;
 
     use super::*;
     use crate::token::AccessClaims;
@@ -175,6 +187,8 @@ mod tests {
     async fn only_those_are_cut_off_that_may_not_go_on() {
         let live = Arc::new(Live::new());
         let [alice, boss] = [1, 2].map(|number| identity(number, NOW));
+        let grow_old =
+            || (0..SHARDS).for_each(|shard| live.shard(shard).values_mut().for_each(|it| it.since -= PATIENCE));
         let mut requests = Vec::new();
         for who in [&alice, &boss, &alice] {
             let (listed, done) = oneshot::channel();
@@ -187,6 +201,8 @@ mod tests {
             true => Err(Reason::SessionEnded),
             false => Ok(()),
         };
+        live.cut(judge, |_| panic!("they have only just begun"));
+        grow_old();
         for _ in 0..2 {
             live.cut(judge, |_| *told.borrow_mut() += 1);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::Live;
+use super::{Live, PATIENCE};
 use crate::gate::{Reason, may_go_on};
 use crate::proxy::Compiled;
 use crate::session::{PARTITIONS, SessionId};
@@ -29,9 +29,14 @@ impl Live {
     async fn listen(&self, compiled: &Compiled) {
         let revocations = &compiled.mirror.revocations;
         let mut heard = 0;
+        // When those that had only just begun are old enough.
+        let mut once_more = None;
         loop {
             let added = revocations.added();
-            if added != heard {
+            if added != heard || once_more.take_if(|at| *at <= Instant::now()).is_some() {
+                if added != heard {
+                    once_more = Some(Instant::now() + PATIENCE + LISTEN_EVERY);
+                }
                 heard = added;
                 let has_not_ended = |session: &SessionId, _| match revocations.contains(session) {
                     true => Err(Reason::SessionEnded),
