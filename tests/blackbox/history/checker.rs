@@ -112,6 +112,22 @@ fn ends<'a>(operation: &'a Operation, subjects: &HashMap<&'a str, (&'static str,
     }
 }
 
+/// When another logout of all, which may have ended the session that asks here, began. Who asks with a session that has ended
+/// so is told that all was ended then: what has begun since is not meant.
+fn already_asked(
+    logout: &Operation,
+    history: &[Operation],
+    subjects: &HashMap<&str, (&'static str, Duration)>,
+) -> Option<Duration> {
+    let Wish::LogoutAll { subject, token } = &logout.wish else { return None };
+    let begun = subjects.get(token.session.as_str()).map_or(Duration::ZERO, |(_, begun)| *begun);
+    let others = history.iter().filter(|other| {
+        let same = matches!(&other.wish, Wish::LogoutAll { subject: other, .. } if other == subject);
+        same && !std::ptr::eq(*other, logout) && begun <= other.end && other.begin < logout.end
+    });
+    others.map(|other| other.begin).min()
+}
+
 /// Invariant 2: nothing accepts what was logged out.
 fn ended_stays_ended<'a>(
     history: &'a [Operation],
@@ -121,8 +137,12 @@ fn ended_stays_ended<'a>(
 ) {
     let mut ended: HashMap<&str, Vec<&Operation>> = HashMap::new();
     for logout in history.iter().filter(|operation| operation.outcome == Outcome::LoggedOut) {
+        let not_since = already_asked(logout, history, subjects);
         for session in ends(logout, subjects) {
-            ended.entry(session).or_default().push(logout);
+            let begun = subjects.get(session).map_or(Duration::ZERO, |(_, begun)| *begun);
+            if not_since.is_none_or(|asked| begun < asked) {
+                ended.entry(session).or_default().push(logout);
+            }
         }
     }
     for operation in history {

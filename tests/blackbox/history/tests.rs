@@ -82,7 +82,14 @@ fn a_session_that_survives_the_logout_of_all_is_noticed() {
     broken(&[login(), second.clone(), all.clone(), refresh(31, 0, 1)], "invariant 2");
     // One that began while it was under way is not meant.
     let late = Operation { begin: Duration::from_millis(20), end: Duration::from_millis(25), ..login() };
-    well(&[late, second, all, refresh(31, 0, 1)]);
+    well(&[late, second.clone(), all.clone(), refresh(31, 0, 1)]);
+    // Nor one that began after another session had asked for the same: whoever asks again has ended already.
+    let third = Token { session: "u".into(), generation: 0, text: "u.0".into() };
+    let first = by(2, 0, 0, 2, Wish::Login { subject: "alice" }, Outcome::Tokens(third.clone()));
+    let before = by(2, 0, 11, 12, Wish::LogoutAll { subject: "alice", token: third }, Outcome::LoggedOut);
+    let since = Operation { begin: Duration::from_millis(13), end: Duration::from_millis(15), ..login() };
+    well(&[since, second.clone(), first.clone(), before.clone(), all.clone(), refresh(31, 0, 1)]);
+    broken(&[login(), second, first, before, all, refresh(31, 0, 1)], "invariant 2");
 }
 
 #[test]
