@@ -100,7 +100,8 @@ const HOW = {
 
   /** Keeps folders the same on several machines, here on none: long polling. https://syncthing.net/ */
   async syncthing(folder: string, port: number) {
-    const quiet = { ...process.env, HOME: folder, STNOUPGRADE: '1' }
+    // The last: it is watched already, so that it does not leave a child behind when it is killed.
+    const quiet = { ...process.env, HOME: folder, STNOUPGRADE: '1', STMONITORED: 'yes' }
     execFileSync('syncthing', ['generate', '--home', folder, '--no-default-folder', '--skip-port-probing'], { env: quiet, stdio: 'pipe' })
     const file = join(folder, 'config.xml')
     const config = readFileSync(file, 'utf8')
