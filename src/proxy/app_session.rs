@@ -6,12 +6,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{COOKIE, SET_COOKIE};
+use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::compiled::Compiled;
-use super::respond::names_cookie;
+use super::forward::{cookie_pairs, names_one};
+use super::respond::take_cookies;
 use crate::endpoints::AppSessions;
 use crate::gate::Grant;
 
@@ -55,34 +56,18 @@ impl KeptCookies {
 
     /// Takes these cookies out of what the app sets, and gives them.
     pub(super) fn withhold(&self, response: &mut ResponseHeader, grant: &Grant) -> pingora::Result<HeaderMap> {
-        let is_kept = |field: &HeaderValue| self.names.iter().any(|name| names_cookie(field, name));
-        if grant.upstream() != self.upstream || !response.headers.get_all(SET_COOKIE).iter().any(is_kept) {
-            return Ok(HeaderMap::new());
+        match grant.upstream() == self.upstream {
+            true => take_cookies(response, &self.names),
+            false => Ok(HeaderMap::new()),
         }
-        let all: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
-        let mut kept = HeaderMap::new();
-        response.remove_header(&SET_COOKIE);
-        for field in all {
-            if is_kept(&field) {
-                kept.append(SET_COOKIE, field);
-            } else {
-                response.append_header(SET_COOKIE, field)?;
-            }
-        }
-        Ok(kept)
     }
 
     fn are_sent(&self, headers: &HeaderMap) -> bool {
-        pairs(headers).any(|pair| self.names_one(pair))
+        cookie_pairs(headers).any(|pair| names_one(pair, &self.names))
     }
 
     fn others<'h>(&self, headers: &'h HeaderMap) -> Vec<&'h [u8]> {
-        pairs(headers).filter(|pair| !self.names_one(pair)).collect()
-    }
-
-    fn names_one(&self, pair: &[u8]) -> bool {
-        let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-        self.names.iter().any(|kept| name.eq_ignore_ascii_case(kept.as_bytes()))
+        cookie_pairs(headers).filter(|pair| !names_one(pair, &self.names)).collect()
     }
 }
 
@@ -93,11 +78,6 @@ pub(super) fn has_set(compiled: &Arc<Compiled>, grant: &Grant, set: &HeaderMap, 
         let (compiled, identity) = (Arc::clone(compiled), Arc::clone(identity));
         tokio::spawn(async move { compiled.endpoints.app_session_is_over(&identity, client).await });
     }
-}
-
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
 }
 
 #[cfg(test)]

@@ -185,18 +185,22 @@ fn join<'a>(fields: impl IntoIterator<Item = &'a HeaderValue>, separator: &str) 
     fields.join(separator.as_bytes())
 }
 
-/// All cookies but ours, whatever the case of its name.
+/// All cookies but ours.
 fn without_cookies(headers: &HeaderMap, own_cookies: &[Box<str>]) -> Vec<u8> {
-    let fields = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
-    let kept: Vec<&[u8]> = fields
-        .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty())
-        .filter(|pair| {
-            let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
-            !own_cookies.iter().any(|own| name.trim_ascii().eq_ignore_ascii_case(own.as_bytes()))
-        })
-        .collect();
+    let kept: Vec<&[u8]> = cookie_pairs(headers).filter(|pair| !names_one(pair, own_cookies)).collect();
     kept.join(&b"; "[..])
+}
+
+/// The cookies of a request, each as it stands there: name and value.
+pub(super) fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|&byte| byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+/// Is this cookie one of those, whatever the case of its name?
+pub(super) fn names_one(pair: &[u8], names: &[impl AsRef<str>]) -> bool {
+    let name = pair.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+    names.iter().any(|one| name.eq_ignore_ascii_case(one.as_ref().as_bytes()))
 }
 
 fn holds_ignoring_case(text: &[u8], part: &[u8]) -> bool {

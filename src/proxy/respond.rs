@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, SET_COOKIE, TRANSFER_ENCODING, VARY, WWW_AUTHENTICATE};
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::date::get_cached_date;
 use pingora::proxy::Session;
@@ -63,15 +63,7 @@ pub(super) fn clean(
     origins: &Origins,
     cors: Option<&CorsAnswer>,
 ) -> pingora::Result<()> {
-    let is_ours = |field: &&HeaderValue| own_cookies.iter().any(|name| names_cookie(field, name));
-    if response.headers.get_all(SET_COOKIE).iter().any(|field| is_ours(&field)) {
-        let kept: Vec<HeaderValue> =
-            response.headers.get_all(SET_COOKIE).iter().filter(|field| !is_ours(field)).cloned().collect();
-        response.remove_header(&SET_COOKIE);
-        for field in kept {
-            response.append_header(SET_COOKIE, field)?;
-        }
-    }
+    take_cookies(response, own_cookies)?;
     if response.status == StatusCode::NO_CONTENT || response.status.is_informational() {
         response.remove_header(&CONTENT_LENGTH);
         response.remove_header(&TRANSFER_ENCODING);
@@ -128,9 +120,28 @@ fn overrides_caching(name: &HeaderName) -> bool {
     name.ends_with("-cache-control") || ["surrogate-control", "x-accel-expires"].contains(&name)
 }
 
+/// Takes what sets one of these cookies out of an answer, and gives it.
+pub(super) fn take_cookies(response: &mut ResponseHeader, names: &[impl AsRef<str>]) -> pingora::Result<HeaderMap> {
+    let is_named = |field: &HeaderValue| names.iter().any(|name| names_cookie(field, name.as_ref()));
+    let mut taken = HeaderMap::new();
+    if !response.headers.get_all(SET_COOKIE).iter().any(is_named) {
+        return Ok(taken);
+    }
+    let all: Vec<HeaderValue> = response.headers.get_all(SET_COOKIE).iter().cloned().collect();
+    response.remove_header(&SET_COOKIE);
+    for field in all {
+        if is_named(&field) {
+            taken.append(SET_COOKIE, field);
+        } else {
+            response.append_header(SET_COOKIE, field)?;
+        }
+    }
+    Ok(taken)
+}
+
 /// Does this `Set-Cookie` set our cookie, in any case and with any blanks around its name? A cookie without a name counts
 /// by its value: `=a=b` comes back as `a=b`.
-pub(super) fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
+fn names_cookie(field: &HeaderValue, cookie_name: &str) -> bool {
     let field = field.as_bytes();
     let start = field.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b'=').unwrap_or(field.len());
     let name = field[start..].split(|&byte| byte == b'=' || byte == b';').next().unwrap_or_default();
