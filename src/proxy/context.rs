@@ -35,7 +35,8 @@ pub(super) struct Context {
     counted: bool,
     /// It ends with the session that it speaks for.
     pub(super) listed: Option<Listed>,
-    compiled: Arc<Compiled>,
+    /// The configuration that it began with, and ends with.
+    pub(super) compiled: Arc<Compiled>,
     _flying: Flying,
 }
 

@@ -28,5 +28,5 @@ pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;
 pub use live::Live;
-pub use service::{Binding, Certificate, CertificateError, ConnectionLimits, load_certificate, proxy_service};
+pub use service::{Binding, Certificate, CertificateError, ConnectionLimits, Shared, load_certificate, proxy_service};
 pub use shutdown::{Flying, InFlight, Signals};

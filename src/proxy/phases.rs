@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -24,6 +25,7 @@ use super::forward::{Forwarding, RequestIds};
 use super::head::{self, Reused};
 use super::live::Live;
 use super::respond;
+use super::service::Shared;
 use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
@@ -33,7 +35,7 @@ use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Ser
 
 /// The hooks.
 pub(super) struct Phases {
-    compiled: Arc<Compiled>,
+    current: Arc<ArcSwap<Compiled>>,
     in_flight: InFlight,
     live: Arc<Live>,
     request_ids: RequestIds,
@@ -43,8 +45,13 @@ pub(super) struct Phases {
 const STREAM_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Phases {
-    pub(super) fn new(compiled: Arc<Compiled>, in_flight: InFlight, live: Arc<Live>, process: u64) -> Phases {
-        Phases { compiled, in_flight, live, request_ids: RequestIds::new(process) }
+    pub(super) fn new(shared: &Shared) -> Phases {
+        Phases {
+            current: Arc::clone(&shared.current),
+            in_flight: shared.in_flight.clone(),
+            live: Arc::clone(&shared.live),
+            request_ids: RequestIds::new(shared.process),
+        }
     }
 
     /// Decides, and answers the question that the decision may have.
@@ -52,7 +59,7 @@ impl Phases {
         match self.decide(session, context, None) {
             Decision::Ask(Question::Renew) => {
                 let headers = &session.req_header().headers;
-                match self.compiled.endpoints.renew(headers, context.client.address).await {
+                match context.compiled.endpoints.renew(headers, context.client.address).await {
                     Ok(Renewed { access_token, cookies }) => {
                         context.new_cookies = cookies;
                         self.decide(session, context, Some(Ok(&access_token)))
@@ -64,7 +71,7 @@ impl Phases {
                 let ticket =
                     ticket(session.req_header().raw_path()).map(|ticket| ticket.unwrap_or_default().to_owned());
                 let redeemed = match ticket {
-                    Ok(ticket) => self.compiled.endpoints.redeem(&ticket).await,
+                    Ok(ticket) => context.compiled.endpoints.redeem(&ticket).await,
                     Err(reason) => Err(reason),
                 };
                 let answer = redeemed.as_deref().map_err(|reason| *reason);
@@ -78,7 +85,7 @@ impl Phases {
     /// what is forwarded.
     fn decide(&self, session: &mut Session, context: &mut Context, answer: Option<Result<&str, Reason>>) -> Decision {
         let refuse = |reason| Decision::Refuse(Denial::new(reason));
-        if let Err(reason) = check_wire(session, self.compiled.limits.header_bytes_max) {
+        if let Err(reason) = check_wire(session, context.compiled.limits.header_bytes_max) {
             return refuse(reason);
         }
         let header = session.req_header();
@@ -86,9 +93,9 @@ impl Phases {
             Ok(head) => head,
             Err(reason) => return refuse(reason),
         };
-        context.cors = self.compiled.policy.origins.answer(&header.headers);
-        let facts = RequestFacts { answer, ..self.compiled.facts(context.began) };
-        let decision = decide(&self.compiled.policy, &head, &facts);
+        context.cors = context.compiled.policy.origins.answer(&header.headers);
+        let facts = RequestFacts { answer, ..context.compiled.facts(context.began) };
+        let decision = decide(&context.compiled.policy, &head, &facts);
         // Not before the question: what is judged once more is compared with the bytes of the wire once more.
         if !matches!(decision, Decision::Ask(_)) && head.target.len() != header.raw_path().len() {
             let target = head.target.to_vec();
@@ -115,23 +122,23 @@ impl Phases {
         let query = target.iter().position(|&byte| byte == b'?').map_or(&[][..], |at| &target[at + 1..]);
         let (headers, address, sender) = (&head.headers, context.client.address, service.sender);
         let request = Request { query, headers, body, address, sender, identity, bearer_refused };
-        self.compiled.endpoints.serve(service.endpoint, request).await
+        context.compiled.endpoints.serve(service.endpoint, request).await
     }
 
     fn count(&self, context: &Context, decision: &Decision) {
-        let counters = self.compiled.route_metrics.route(context.route);
+        let counters = context.compiled.route_metrics.route(context.route);
         match decision {
             Decision::Forward(_) => counters.allowed(),
             Decision::Serve(_) | Decision::Preflight => counters.served(),
             Decision::Refuse(denial) => counters.refused(denial.reason),
             Decision::Ask(_) => counters.refused(Reason::Internal),
         }
-        self.compiled.metrics.decided(context.began.elapsed());
+        context.compiled.metrics.decided(context.began.elapsed());
     }
 
     /// May a cookie be what this request has its identity from?
-    fn speaks_by_cookie(&self, grant: &Grant) -> bool {
-        let route = self.compiled.policy.routes.routes().get(grant.route());
+    fn speaks_by_cookie(compiled: &Compiled, grant: &Grant) -> bool {
+        let route = compiled.policy.routes.routes().get(grant.route());
         grant.identity().is_some() && route.is_none_or(|route| route.credentials.cookie)
     }
 
@@ -155,7 +162,7 @@ impl ProxyHttp for Phases {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(Arc::clone(&self.compiled), self.in_flight.begin())
+        Context::new(self.current.load_full(), self.in_flight.begin())
     }
 
     /// No modules: we neither compress nor decompress.
@@ -163,7 +170,7 @@ impl ProxyHttp for Phases {
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
         head::has_been_read();
-        let limits = &self.compiled.limits;
+        let limits = &context.compiled.limits;
         // A connection that is to end is left at that: HTTP/1.0, `Connection: close`, or we are leaving.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(limits.keep_alive_s));
@@ -173,7 +180,7 @@ impl ProxyHttp for Phases {
         session.set_write_timeout(Some(limits.body_timeout));
         context.peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip())).unwrap_or(context.peer);
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        context.client = self.compiled.client(context.peer, tls, &session.req_header().headers);
+        context.client = context.compiled.client(context.peer, tls, &session.req_header().headers);
         Ok(())
     }
 
@@ -189,7 +196,7 @@ impl ProxyHttp for Phases {
             Decision::Forward(grant) => {
                 let announced = session.req_header().headers.get(CONTENT_LENGTH);
                 let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-                let body_bytes_max = self.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
+                let body_bytes_max = context.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
                 if announced.is_none_or(|length| length <= body_bytes_max) {
                     if Phases::is_grpc(session.req_header()) {
                         session.set_read_timeout(Some(STREAM_IDLE));
@@ -202,10 +209,10 @@ impl ProxyHttp for Phases {
                 Reply::refusal(Reason::BodyTooLarge)
             }
             Decision::Serve(service) => self.serve(session, context, service).await,
-            Decision::Preflight => self.compiled.policy.origins.preflight(&session.req_header().headers),
+            Decision::Preflight => context.compiled.policy.origins.preflight(&session.req_header().headers),
             Decision::Refuse(denial) => match &denial.instead {
                 Some(Instead::Login(location)) => Reply::empty(StatusCode::SEE_OTHER).with(LOCATION, location.clone()),
-                Some(Instead::NotSent) => self.compiled.endpoints.not_saved(denial.reason),
+                Some(Instead::NotSent) => context.compiled.endpoints.not_saved(denial.reason),
                 None => denial.reply(),
             },
             // A question is asked once.
@@ -224,7 +231,7 @@ impl ProxyHttp for Phases {
         let Some(grant) = &context.grant else {
             return Error::e_explain(ErrorType::InternalError, "a request without a grant asked for an upstream");
         };
-        let Some(picked) = self.compiled.open(grant) else {
+        let Some(picked) = context.compiled.open(grant) else {
             context.failure = Some(Reason::UpstreamUnavailable);
             return Error::e_explain(ErrorType::ConnectError, "no server of the upstream is up")
                 .map_err(|e: Box<Error>| e.into_up());
@@ -251,19 +258,19 @@ impl ProxyHttp for Phases {
         else {
             return Error::e_explain(ErrorType::InternalError, "a request without a grant reached the last hook");
         };
-        let preserves_host = self.compiled.routes.get(grant.route()).is_none_or(|route| route.preserve_host);
+        let preserves_host = context.compiled.routes.get(grant.route()).is_none_or(|route| route.preserve_host);
         let forwarding = Forwarding {
-            policy: &self.compiled.policy,
+            policy: &context.compiled.policy,
             grant,
             client: &context.client,
             peer: context.peer,
-            own_cookies: &self.compiled.own_cookies,
+            own_cookies: &context.compiled.own_cookies,
             request_id,
             host: (!preserves_host).then(|| picked.authority()),
         };
         forwarding.apply(request, session.req_header())?;
-        match &self.compiled.kept_cookies {
-            Some(kept) => kept.present(request, grant, &self.compiled.endpoints.app_sessions),
+        match &context.compiled.kept_cookies {
+            Some(kept) => kept.present(request, grant, &context.compiled.endpoints.app_sessions),
             None => Ok(()),
         }
     }
@@ -280,7 +287,7 @@ impl ProxyHttp for Phases {
             // These are messages, and no body any more.
             return Ok(());
         }
-        if let (Some(bytes_max), Some(chunk)) = (self.compiled.limits.body_bytes_max, body.as_ref()) {
+        if let (Some(bytes_max), Some(chunk)) = (context.compiled.limits.body_bytes_max, body.as_ref()) {
             context.body_bytes += chunk.len() as u64;
             if context.body_bytes > bytes_max {
                 context.failure = Some(Reason::BodyTooLarge);
@@ -299,7 +306,7 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let metrics = context.grant.as_ref().and_then(|grant| self.compiled.upstream_metrics(grant));
+        let metrics = context.grant.as_ref().and_then(|grant| context.compiled.upstream_metrics(grant));
         context.status = Some(response.status);
         if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
             metrics.responded(asked.elapsed());
@@ -308,15 +315,15 @@ impl ProxyHttp for Phases {
             // Not before: whoever only asks for an upgrade gets no more time than others.
             session.set_read_timeout(Some(STREAM_IDLE));
         }
-        if let (Some(kept), Some(grant)) = (&self.compiled.kept_cookies, &context.grant) {
+        if let (Some(kept), Some(grant)) = (&context.compiled.kept_cookies, &context.grant) {
             let set = kept.withhold(response, grant)?;
-            app_session::has_set(&self.compiled, grant, &set, context.client.address);
+            app_session::has_set(&context.compiled, grant, &set, context.client.address);
         }
         respond::end_connection_if_leaving(session);
-        let (own_cookies, origins) = (&self.compiled.own_cookies, &self.compiled.policy.origins);
+        let (own_cookies, origins) = (&context.compiled.own_cookies, &context.compiled.policy.origins);
         respond::clean(response, own_cookies, origins, context.cors.as_ref())?;
         if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
-            if context.grant.as_ref().is_some_and(|grant| self.speaks_by_cookie(grant)) {
+            if context.grant.as_ref().is_some_and(|grant| Phases::speaks_by_cookie(&context.compiled, grant)) {
                 respond::keep_private(response)?;
             }
             respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
@@ -360,7 +367,7 @@ impl ProxyHttp for Phases {
         context.status = session.response_written().map(|response| response.status);
         context.count_once();
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
-            let route = context.route.and_then(|route| self.compiled.policy.routes.routes().get(route));
+            let route = context.route.and_then(|route| context.compiled.policy.routes.routes().get(route));
             let route = route.map_or("", |route| route.name.as_str());
             warn!(route, error = told(error), "a request failed");
         }

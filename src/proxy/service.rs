@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::ALPN;
@@ -23,6 +24,7 @@ use super::edge::{Connections, Requests};
 use super::live::Live;
 use super::phases::Phases;
 use super::shutdown::InFlight;
+use crate::telemetry::Metrics;
 use crate::time::Timestamp;
 
 /// One address to listen on.
@@ -104,17 +106,28 @@ pub fn load_certificate(certificate: &Path, key: &Path) -> Result<Certificate, C
     Ok(Certificate { key: Arc::new(key), not_after: Timestamp::from_secs(not_after) })
 }
 
-/// The service that answers on all `bindings`, which must agree on `h2c`. `process` names this process in request ids.
+/// What all public listeners share.
+pub struct Shared {
+    /// The configuration that requests begin with from now on.
+    pub current: Arc<ArcSwap<Compiled>>,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The requests under way.
+    pub in_flight: InFlight,
+    /// Those of them that end with their session.
+    pub live: Arc<Live>,
+    /// Names this process in request ids.
+    pub process: u64,
+}
+
+/// The service that answers on all `bindings`, which must agree on `h2c`.
 pub fn proxy_service(
     conf: &Arc<ServerConf>,
-    compiled: &Arc<Compiled>,
-    in_flight: &InFlight,
-    live: &Arc<Live>,
+    shared: &Shared,
     bindings: &[Binding],
     limits: ConnectionLimits,
-    process: u64,
 ) -> pingora::Result<Service<Connections>> {
-    let mut proxy = http_proxy(conf, Phases::new(Arc::clone(compiled), in_flight.clone(), Arc::clone(live), process));
+    let mut proxy = http_proxy(conf, Phases::new(shared));
     let mut options = HttpServerOptions::default();
     options.h2c = bindings.iter().any(|binding| binding.h2c);
     options.h2_idle_timeout = Some(limits.keep_alive);
@@ -124,11 +137,11 @@ pub fn proxy_service(
         proxy: Arc::new(proxy),
         header_timeout: limits.header_timeout,
         keep_alive: limits.keep_alive,
-        metrics: Arc::clone(&compiled.metrics),
+        metrics: Arc::clone(&shared.metrics),
     };
     let connections = Connections {
         requests: Arc::new(requests),
-        metrics: Arc::clone(&compiled.metrics),
+        metrics: Arc::clone(&shared.metrics),
         open: AtomicUsize::new(0),
         open_max: limits.open_max,
     };

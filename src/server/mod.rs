@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
@@ -33,7 +34,7 @@ use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket
 use crate::config::Config;
 use crate::endpoints::Events;
 use crate::proxy::{
-    Binding, Compiled, ConnectionLimits, Flying, InFlight, Live, Signals, load_certificate, proxy_service,
+    Binding, Compiled, ConnectionLimits, Flying, InFlight, Live, Shared, Signals, load_certificate, proxy_service,
 };
 use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
 use crate::time::Timestamp;
@@ -62,6 +63,7 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     let state = state::open(config)?;
     let (compiled, used_writer) = compile::compile(config, &state)?;
     let compiled = Arc::new(compiled);
+    let current = Arc::new(ArcSwap::new(Arc::clone(&compiled)));
     let readiness = Arc::new(Readiness::new(Arc::clone(&state.mirror)));
     state.metrics.config_read(Some(Timestamp::now()));
     for (listener, binding) in config.listen.iter().zip(&bindings) {
@@ -98,11 +100,18 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
     );
     behind.threads = Some(1);
     let behind = server.add_service(behind);
+    let shared = Shared {
+        current,
+        metrics: Arc::clone(&state.metrics),
+        in_flight: in_flight.clone(),
+        live,
+        process: state.process,
+    };
     for group in [true, false] {
         let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
         if !group.is_empty() {
             let conf = Arc::clone(&server.configuration);
-            let service = proxy_service(&conf, &compiled, &in_flight, &live, &group, limits, state.process)?;
+            let service = proxy_service(&conf, &shared, &group, limits)?;
             server.add_service(service).add_dependency(&behind);
         }
     }
