@@ -1,12 +1,16 @@
 //! `${VARIABLE}` in text: the value of an environment variable. `$${` is a plain `${`.
 //!
-//! It happens in values only, after the YAML is read: a value cannot become a key, a list or a comment.
+//! It happens in values only, after the YAML is read: a value cannot become a key, a list or a comment. What came from a
+//! variable is not looked at: it stands there as it is.
 
 use super::item::Context;
-use super::tree::{Node, Value};
+use super::tree::{Id, Node, Value};
 
 /// Puts in the variables, everywhere below `node`. One that is not set is an error.
 pub(super) fn expand(cx: &Context<'_>, node: &mut Node) {
+    if matches!(node.id, Id::Variable(_)) && !matches!(node.value, Value::List(_) | Value::Map(_)) {
+        return;
+    }
     match &mut node.value {
         Value::Text { text, written } if text.contains("${") => match expanded(text, cx.env) {
             Ok(value) => *written = Some(std::mem::replace(text, value)),

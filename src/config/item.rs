@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use super::errors::{ConfigError, Place, Warning, hint, quoted};
 use super::files::{FileKind, FileUse};
-use super::tree::{self, Entry, Node, Value};
+use super::tree::{self, Entry, Id, Node, Value};
+use super::variables::{self, Variable};
 
 /// What is noted while a file is read.
 pub(super) struct Context<'a> {
     pub text: &'a str,
     pub origin: &'a Path,
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Those that override keys.
+    pub variables: Vec<Variable>,
     pub errors: RefCell<Vec<ConfigError>>,
     pub warnings: RefCell<Vec<Warning>>,
     pub files: RefCell<Vec<FileUse>>,
@@ -26,16 +29,37 @@ impl<'a> Context<'a> {
             text,
             origin,
             env,
+            variables: Vec::new(),
             errors: RefCell::default(),
             warnings: RefCell::default(),
             files: RefCell::default(),
         }
     }
 
+    /// The same, with variables that override keys.
+    pub fn with_variables(mut self, mut variables: Vec<Variable>) -> Context<'a> {
+        variables.sort_by(variables::by_way);
+        self.variables = variables;
+        self
+    }
+
     /// The place of the key or value with that number.
-    pub fn place(&self, id: usize, key: &str) -> Place {
-        let (line, column) = tree::locate(self.text, id).unwrap_or_default();
-        Place { file: self.origin.to_owned(), line, column, key: key.to_owned() }
+    pub fn place(&self, id: Id, key: &str) -> Place {
+        match id {
+            Id::Text(number) => {
+                let (line, column) = tree::locate(self.text, number).unwrap_or_default();
+                Place { file: self.origin.to_owned(), line, column, key: key.to_owned() }
+            }
+            Id::Variable(index) => {
+                Place { file: self.variables[index].name.clone().into(), line: 0, column: 0, key: key.to_owned() }
+            }
+        }
+    }
+
+    /// Where the key or value with that number is, for messages about something else: `line 7`.
+    pub fn whereabouts(&self, id: Id) -> String {
+        let place = self.place(id, "");
+        if place.line > 0 { format!("line {}", place.line) } else { place.to_string() }
     }
 
     /// The folder of the file, from which relative paths are seen.
@@ -62,9 +86,9 @@ impl<'a> Item<'a> {
         self.cx.place(self.node.id, &self.node.key)
     }
 
-    /// The line where it stands, for messages about something else.
-    pub fn line(self) -> usize {
-        self.place().line
+    /// Where it stands, for messages about something else: `line 7`.
+    pub fn whereabouts(self) -> String {
+        self.cx.whereabouts(self.node.id)
     }
 
     /// Notes that this is wrong.
@@ -94,8 +118,11 @@ impl<'a> Item<'a> {
 
     /// The text as the file has it, in quotes, without what variables put in and without a password before an `@`.
     pub fn shown(self) -> String {
-        let Value::Text { text, written } = &self.node.value else { return String::new() };
-        let text = written.as_ref().unwrap_or(text);
+        let text = match (&self.node.value, &self.node.raw) {
+            (Value::Text { text, written }, _) => written.as_ref().unwrap_or(text),
+            (_, Some(raw)) => raw,
+            (_, None) => return String::new(),
+        };
         let (scheme, rest) = text.find("://").map_or(("", text.as_str()), |at| text.split_at(at + 3));
         match rest.rsplit_once('@') {
             Some((user, host)) if user.contains(':') => quoted(&format!("{scheme}…@{host}")),
@@ -126,6 +153,7 @@ impl<'a> Item<'a> {
                 None
             }
             Value::Text { text, .. } => Some(text),
+            Value::List(_) | Value::Map(_) if self.node.raw.is_some() => self.node.raw.as_deref(),
             _ => {
                 self.not(want);
                 None
@@ -139,7 +167,10 @@ impl<'a> Item<'a> {
         match parse(self.text(want)?) {
             Ok(value) => Some(value),
             Err(wrong) => {
-                let variable = matches!(self.node.value, Value::Text { written: Some(_), .. });
+                let variable = match &self.node.value {
+                    Value::Text { text, written: Some(written) } => text != written,
+                    _ => false,
+                };
                 let wrong = wrong.split(';').next().filter(|_| variable).unwrap_or(&wrong);
                 self.error(format!("{} {wrong}", self.shown()));
                 None
@@ -253,9 +284,9 @@ impl<'a> Item<'a> {
         let mut seen: Vec<&Entry> = Vec::new();
         for entry in entries {
             if let Some(first) = seen.iter().find(|first| first.name == entry.name) {
-                let line = self.cx.place(first.id, "").line;
+                let first = self.cx.whereabouts(first.id);
                 let place = self.cx.place(entry.id, &entry.node.key);
-                self.cx.error(place, format!("this key is there twice, first in line {line}; remove one"));
+                self.cx.error(place, format!("this key is there twice, first in {first}; remove one"));
             } else {
                 seen.push(entry);
             }
@@ -273,8 +304,10 @@ impl<'a> Item<'a> {
         let entries = self.entries("");
         for (entry, item) in &entries {
             if !keys.contains(&entry.name.as_str()) {
-                let near = hint(&entry.name, keys);
-                let message = format!("there is no such key{near}; allowed here: {allowed}");
+                let message = match entry.id {
+                    Id::Text(_) => format!("there is no such key{}; allowed here: {allowed}", hint(&entry.name, keys)),
+                    Id::Variable(index) => self.cx.variables[index].unknown(&entry.name, keys),
+                };
                 self.cx.error(self.cx.place(entry.id, &item.node.key), message);
             }
         }

@@ -4,8 +4,11 @@
 //! can find, each with line, column, what is wrong, and what to write instead. `proxy.yaml` at the root is the annotated
 //! reference.
 //!
-//! The way: text -> `tree` (a node a value, findable in the text) -> `expand` (environment variables) -> `read` (a file a
-//! group of keys; asks `item`s what they hold) -> [`Config`] -> `files`.
+//! The way: text -> `tree` (a node a value, findable in the text) -> `variables` (keys that the environment overrides) ->
+//! `expand` (`${VARIABLES}` in values) -> `read` (a file a group of keys; asks `item`s what they hold) -> [`Config`] -> `files`.
+//!
+//! A new key: name it in `schema.rs`, ask for it in `read/`, give it a checked type in `checked/`, explain it in `proxy.yaml`.
+//! The rest follows: overriding it, and the schema for editors, which is made from the questions that `read/` asks.
 //!
 //! What must never happen in here: a key that is not known is passed over; a value is bent into something that was not
 //! written; a secret shows in a message or in `Debug`.
@@ -23,6 +26,7 @@ mod schema;
 mod tests;
 mod tree;
 mod urls;
+mod variables;
 
 use std::path::Path;
 
@@ -30,14 +34,36 @@ pub use checked::*;
 pub use errors::{ConfigError, ConfigErrors, Place, Warning};
 
 use item::{Context, Item};
+use variables::Variable;
 
 /// Reads a configuration from the file at `path`, and looks at the files it names: each must be there, and a secret must
-/// not be readable by everybody. `env` looks up environment variables.
+/// not be readable by everybody. `env` looks up environment variables; those of this process whose names begin with
+/// `PORTCULLIS_` override keys, and if there are any, there need not be a file.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-    let text =
-        std::fs::read_to_string(path).map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?;
-    let cx = Context::new(&text, path, env);
+    load_with(path, env, variables::of_process(env))
+}
+
+fn load_with(
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+    variables: Vec<Variable>,
+) -> Result<Config, ConfigErrors> {
+    let read = std::fs::read_to_string(path);
+    let absent = matches!(&read, Err(why) if why.kind() == std::io::ErrorKind::NotFound) && !variables.is_empty();
+    let text = match read {
+        Err(_) if absent => String::new(),
+        read => read.map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?,
+    };
+    let cx = Context::new(&text, path, env).with_variables(variables);
     let config = read_text(&cx)?;
+    if absent {
+        let message = "there is no such file; everything comes from variables that begin with `PORTCULLIS_`".to_owned();
+        let place = Place { file: path.to_owned(), line: 0, column: 0, key: String::new() };
+        cx.warnings.borrow_mut().push(Warning { place: place.clone(), message: message.clone() });
+        if !cx.errors.borrow().is_empty() {
+            cx.error(place, message);
+        }
+    }
     let admin_token = files::check(&cx);
     let mut config = finish(cx, config)?;
     config.admin.token = admin_token;
@@ -64,10 +90,11 @@ fn read_text(cx: &Context<'_>) -> Result<Option<Config>, ConfigErrors> {
         let place = Place { file: cx.origin.to_owned(), line, column, key: String::new() };
         ConfigErrors(vec![ConfigError { place, message: format!("this cannot be read as YAML: {}", error.message) }])
     })?;
-    if matches!(root.value, tree::Value::Null) {
+    if matches!(root.value, tree::Value::Null) && cx.variables.is_empty() {
         let message = "nothing is in this file; write at least `listen`, `upstream` and `users`".to_owned();
         return Err(whole_file(cx.origin, message));
     }
+    variables::apply(cx, &mut root);
     expand::expand(cx, &mut root);
     Ok(read::config(Item { cx, node: &root }))
 }

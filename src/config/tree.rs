@@ -12,12 +12,23 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess
 /// A value with its number and the key that leads to it.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// For [`locate`].
-    pub id: usize,
+    /// Where it stands.
+    pub id: Id,
     /// `routes[2].upstream`; empty for the whole.
     pub key: String,
     /// What it is.
     pub value: Value,
+    /// The text of a variable that was read as a list or a table: who asks for text gets this.
+    pub raw: Option<String>,
+}
+
+/// Where something stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Id {
+    /// In the text, with that number: for [`locate`].
+    Text(usize),
+    /// In the variable with that number, whatever its place there.
+    Variable(usize),
 }
 
 /// What is written.
@@ -29,7 +40,8 @@ pub(super) enum Value {
     Number(Option<u64>),
     Text {
         text: String,
-        /// What the file says, if variables were put in: messages show this, as the variable may be a secret.
+        /// What the file says, if variables were put in: messages show this, as the variable may be a secret. What is
+        /// known to be text only because variables are has it, too: it may be asked for as a number or as true or false.
         written: Option<String>,
     },
     List(Vec<Node>),
@@ -42,8 +54,8 @@ pub(super) enum Value {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: String,
-    /// For [`locate`].
-    pub id: usize,
+    /// Where the key stands.
+    pub id: Id,
     pub node: Node,
 }
 
@@ -56,7 +68,12 @@ pub(super) struct SyntaxError {
 
 /// Reads the whole text.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
-    read(text, None).map_err(|error| {
+    parse_below(text, "")
+}
+
+/// Reads the text as what stands below a key.
+pub(super) fn parse_below(text: &str, key: &str) -> Result<Node, SyntaxError> {
+    read(text, key, None).map_err(|error| {
         let position = error.location().map(|at| (at.line(), at.column()));
         let mut message = error.to_string();
         if let Some((line, column)) = position {
@@ -71,12 +88,12 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 
 /// Line and column, from 1, of the key or value with that number.
 pub(super) fn locate(text: &str, id: usize) -> Option<(usize, usize)> {
-    read(text, Some(id)).err()?.location().map(|at| (at.line(), at.column()))
+    read(text, "", Some(id)).err()?.location().map(|at| (at.line(), at.column()))
 }
 
-fn read(text: &str, stop_at: Option<usize>) -> Result<Node, serde_yaml::Error> {
+fn read(text: &str, key: &str, stop_at: Option<usize>) -> Result<Node, serde_yaml::Error> {
     let counter = Counter { next: Cell::new(0), stop_at };
-    Seed { counter: &counter, key: String::new() }.deserialize(serde_yaml::Deserializer::from_str(text))
+    Seed { counter: &counter, key: key.to_owned() }.deserialize(serde_yaml::Deserializer::from_str(text))
 }
 
 struct Counter {
@@ -85,10 +102,10 @@ struct Counter {
 }
 
 impl Counter {
-    fn take<E: serde::de::Error>(&self) -> Result<usize, E> {
+    fn take<E: serde::de::Error>(&self) -> Result<Id, E> {
         let id = self.next.get();
         self.next.set(id + 1);
-        if self.stop_at == Some(id) { Err(E::custom("here")) } else { Ok(id) }
+        if self.stop_at == Some(id) { Err(E::custom("here")) } else { Ok(Id::Text(id)) }
     }
 }
 
@@ -99,7 +116,7 @@ struct Seed<'c> {
 
 impl Seed<'_> {
     fn node<E: serde::de::Error>(self, value: Value) -> Result<Node, E> {
-        Ok(Node { id: self.counter.take()?, key: self.key, value })
+        Ok(Node { id: self.counter.take()?, key: self.key, value, raw: None })
     }
 }
 
@@ -158,7 +175,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
         {
             nodes.push(node);
         }
-        Ok(Node { id, key: self.key, value: Value::List(nodes) })
+        Ok(Node { id, key: self.key, value: Value::List(nodes), raw: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
@@ -169,7 +186,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             let node = map.next_value_seed(Seed { counter: self.counter, key })?;
             entries.push(Entry { name, id: key_id, node });
         }
-        Ok(Node { id, key: self.key, value: Value::Map(entries) })
+        Ok(Node { id, key: self.key, value: Value::Map(entries), raw: None })
     }
 }
 
@@ -177,7 +194,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 struct KeySeed<'c>(&'c Counter);
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = (String, usize);
+    type Value = (String, Id);
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -185,7 +202,7 @@ impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
 }
 
 impl<'de> Visitor<'de> for KeySeed<'_> {
-    type Value = (String, usize);
+    type Value = (String, Id);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
@@ -202,6 +219,10 @@ mod tests {
 
     #[test]
     fn every_key_and_value_is_found_again() {
+        let locate = |text, id| match id {
+            Id::Text(id) => locate(text, id),
+            Id::Variable(_) => None,
+        };
         let text = "# a comment\na: 1\nü:\n  - {b: x, c: [true]}\n  - |\n    long\n";
         let Value::Map(entries) = parse(text).ok().unwrap().value else { panic!() };
         assert_eq!(locate(text, entries[0].id), Some((2, 1)));
@@ -215,6 +236,6 @@ mod tests {
         let Value::List(flags) = &inner[1].node.value else { panic!() };
         assert_eq!(locate(text, flags[0].id), Some((4, 16)));
         assert_eq!(locate(text, list[1].id), Some((5, 5)));
-        assert_eq!(locate(text, 99), None);
+        assert_eq!(locate(text, Id::Text(99)), None);
     }
 }

@@ -92,8 +92,8 @@ fn users(top: &Table<'_>, upstreams: &[Upstream]) -> Option<Users> {
     if let Some(item) = login.and_then(|login| login.get("upstream")) {
         if let Some(users) = top.get("users") {
             users.error(format!(
-                "`login.upstream` (line {}) says that the app keeps its users; remove this, or that",
-                item.line()
+                "`login.upstream` ({}) says that the app keeps its users; remove this, or that",
+                item.whereabouts()
             ));
         }
         let read = upstream_login::upstream_login(item, upstreams);

@@ -18,9 +18,9 @@ pub(super) fn upstreams_and_routes(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route
         (Some(item), Some(long)) => {
             let key = &long.node.key;
             item.error(format!(
-                "`upstream` is short for one app, and `{key}` (line {}) says more; \
+                "`upstream` is short for one app, and `{key}` ({}) says more; \
                                 keep `upstream` and `public`, or `upstreams` and `routes`",
-                long.line()
+                long.whereabouts()
             ));
             (Vec::new(), Vec::new())
         }
@@ -230,20 +230,20 @@ fn refuse_duplicates(routes: &[(Item<'_>, Route)]) {
         for (earlier_item, earlier) in &routes[..i] {
             if earlier.name == route.name {
                 item.error(format!(
-                    "the name \"{}\" is taken by the route in line {}; write another name",
+                    "the name \"{}\" is taken by the route in {}; write another name",
                     route.name,
-                    earlier_item.line()
+                    earlier_item.whereabouts()
                 ));
             } else if earlier.host == route.host
                 && folded(&earlier.path) == folded(&route.path)
                 && overlap(&earlier.methods, &route.methods)
             {
                 item.error(format!(
-                    "route \"{}\" is for the same requests as route \"{}\" (line {}): same host, path and methods; \
+                    "route \"{}\" is for the same requests as route \"{}\" ({}): same host, path and methods; \
                      change one, or remove it",
                     route.name,
                     earlier.name,
-                    earlier_item.line()
+                    earlier_item.whereabouts()
                 ));
             }
         }

@@ -20,11 +20,11 @@ export const ALICE: Account = { name: 'alice', password: 'alice-S3cret-of-the-da
 export const BOSS: Account = { name: 'boss', password: 'boss-S3cret-of-the-day', roles: ['user', 'admin'] }
 
 /** The folder with `tls.pem`, `tls.key`, `users.yaml` and `keys.jwks`. */
-export const shared = () => process.env.PORTCULLIS_BROWSER_TESTS!
+export const shared = () => process.env.BROWSER_TESTS_FOLDER!
 
 export default function prepare() {
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-browser-'))
-  process.env.PORTCULLIS_BROWSER_TESTS = folder // The workers inherit it.
+  process.env.BROWSER_TESTS_FOLDER = folder // The workers inherit it.
   const at = (name: string) => join(folder, name)
 
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
