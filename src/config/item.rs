@@ -247,6 +247,14 @@ impl<'a> Item<'a> {
         Some(self.cx.folder().join(text))
     }
 
+    /// The items, if it is a list. Nothing is noted.
+    pub fn items(self) -> Vec<Item<'a>> {
+        match &self.node.value {
+            Value::List(nodes) => nodes.iter().map(|node| Item { cx: self.cx, node }).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The items of a list that is not empty.
     pub fn list(self, want: &str) -> Option<Vec<Item<'a>>> {
         match &self.node.value {
@@ -254,7 +262,7 @@ impl<'a> Item<'a> {
                 self.error(format!("this list is empty; write {want}, or leave the key out"));
                 None
             }
-            Value::List(nodes) => Some(nodes.iter().map(|node| Item { cx: self.cx, node }).collect()),
+            Value::List(_) => Some(self.items()),
             _ => {
                 self.not(want);
                 None

@@ -179,29 +179,41 @@ fn a_cluster_is_read() {
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
+fn begins(warnings: &[String], line: usize, key: &str) {
+    let found = warnings.iter().any(|w| w.starts_with(&format!("proxy.yaml:{line}:")) && w.contains(key));
+    assert!(found, "{line} {key}: {warnings:#?}");
+}
+
 #[test]
 fn what_may_surprise_is_a_warning() {
     let text = "listen: 0.0.0.0:80\nupstreams: { a: { servers: [http://a] }, b: { servers: [http://b] } }\nusers: u\n\
-                routes: [{ name: a, upstream: a, path: /login }]\nadmin: { listen: 0.0.0.0:9911 }\n\
+                routes: [{ name: a, upstream: a, path_prefix: /login }, { name: c, upstream: a, auth: public }]\nadmin: { listen: 0.0.0.0:9911 }\n\
                 rotation: { late_retry: any }\nrevocation: { when_stale: allow }\nkeys: { file: k, algorithm: HS256 }\n\
-                store: redis://cache.internal\ncors: { allow_origins: [http://x.example] }\n";
+                store: redis://cache.internal\ncors: { allow_origins: [http://x.example] }\ntrusted_proxies: [10.0.0.0/8, 128.0.0.0/1, '::/0']\n";
     let warnings: Vec<String> = read(text).warnings.iter().map(ToString::to_string).collect();
-    let begin = |line: usize, key: &str| {
-        assert!(
-            warnings.iter().any(|w| w.starts_with(&format!("proxy.yaml:{line}:")) && w.contains(key)),
-            "{line} {key}: {warnings:#?}"
-        );
-    };
-    begin(1, "listen: 0.0.0.0:80 is plain http");
+    let begin = |line, key| begins(&warnings, line, key);
     begin(2, "upstreams.b: no route leads");
-    begin(4, "routes[0].path: our own endpoint");
+    begin(4, "routes[0].path_prefix: our own endpoint");
+    begin(4, "routes[1]: whatever no other route is for");
     begin(5, "admin.listen");
     begin(6, "rotation.late_retry");
     begin(7, "revocation.when_stale");
     begin(8, "keys.algorithm");
     begin(9, "store: sessions and the password cross");
     begin(10, "cors.allow_origins[0]: whether");
-    assert_eq!(warnings.len(), 9, "{warnings:#?}");
+    begin(11, "trusted_proxies[1]");
+    begin(11, "trusted_proxies[2]");
+    assert_eq!(warnings.len(), 11, "{warnings:#?}");
+
+    let config = read(&format!(
+        "{}cookie: {{ same_site: none }}\n",
+        SHORT.replace("127.0.0.1:8080", "0.0.0.0:80").replace("/assets/", "/logout")
+    ));
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    begins(&warnings, 2, "listen: 0.0.0.0:80 is plain http");
+    begins(&warnings, 5, "public[0]: our own endpoint `logout`");
+    begins(&warnings, 7, "cookie.same_site: pages of every site");
+    assert_eq!(warnings.len(), 3, "{warnings:#?}");
 
     let config = read(&format!("{SHORT}development: {{ insecure_cookies: true }}\n"));
     assert_eq!((config.cookie.name.as_str(), config.cookie.secure), ("refresh", false));

@@ -162,11 +162,11 @@ impl RouteTable {
 
     fn choose<'t>(&self, patterns: &'t Patterns, host: &str, path: &[u8], method: &Method) -> Match<'t> {
         let Some(rules) = patterns.paths_of(host).rules_for(path) else { return Match::None };
-        let takes = |&&index: &&usize| {
-            let methods = &self.routes[index].methods;
-            methods.is_empty() || methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
-        };
-        match rules.iter().find(takes) {
+        let naming = |method: &Method| rules.iter().find(|&&index| self.routes[index].methods.contains(method));
+        // Who answers GET answers HEAD, unless a rule names that.
+        let by_get = || if method == Method::HEAD { naming(&Method::GET) } else { None };
+        let for_all = || rules.iter().find(|&&index| self.routes[index].methods.is_empty());
+        match naming(method).or_else(by_get).or_else(for_all) {
             Some(&index) => Match::Route(index),
             None => Match::OtherMethods(rules),
         }

@@ -3,4 +3,5 @@
 
 mod architecture;
 mod decisions;
+mod routes;
 mod source;

@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::{cors, native};
-use crate::config::checked::{Algorithm, Config, HostPattern, LateRetry, Route, StoreKind, Users};
+use ipnet::IpNet;
+
+use super::{cors, native, reach};
+use crate::config::checked::{
+    Algorithm, Auth, Config, HostPattern, LateRetry, PathPattern, Route, SameSite, StoreKind, Users,
+};
 use crate::config::item::{Item, Table};
 use crate::config::schema;
 
@@ -16,7 +20,9 @@ pub(super) fn across(top: &Table<'_>, config: &Config) {
     kept_cookies(top, config);
     token_headers(top, config);
     cookie_hosts(top, config);
-    reachable(top, config);
+    reach::endpoints_come_first(top, config);
+    reach::roles_that_nobody_has(top, config);
+    open_doors(top, config);
     let late_retry = top.section("rotation", schema::ROTATION).get("late_retry");
     if let (Some(item), LateRetry::Any) = (late_retry, config.rotation.late_retry) {
         item.warn("a stolen refresh token can be used unseen as long as its owner stays away");
@@ -57,10 +63,15 @@ fn listeners(top: &Table<'_>, config: &Config) {
             token.warn("`admin.listen` is plain http and not on loopback: the token crosses the network readable");
         }
     }
-    if let Some(item) =
-        top.get("trusted_proxies").filter(|_| config.trusted_proxies.iter().any(|net| net.prefix_len() == 0))
-    {
-        item.warn("this believes everybody's `X-Forwarded-For`; write the networks of your proxies");
+    // No operator has that many addresses: clients are among them.
+    let is_wide = |net: &IpNet| net.prefix_len() < if net.addr().is_ipv4() { 8 } else { 16 };
+    for item in top.get("trusted_proxies").into_iter().flat_map(children) {
+        if item.as_text().and_then(|text| text.parse().ok()).is_some_and(|net| is_wide(&net)) {
+            item.warn(
+                "this believes what strangers say about their addresses, by which attempts and requests are limited; write the \
+                 networks of your proxies",
+            );
+        }
     }
     insecure_cookies(top, config);
 }
@@ -109,6 +120,23 @@ fn kept_cookies(top: &Table<'_>, config: &Config) {
     }
 }
 
+/// What opens more than it looks like.
+fn open_doors(top: &Table<'_>, config: &Config) {
+    let is_everything = |route: &Route| {
+        let path = route.path == PathPattern::Prefix("/".to_owned());
+        route.auth == Auth::Public && route.host.is_none() && path && route.methods.is_none()
+    };
+    for item in top.get("routes").into_iter().flat_map(children) {
+        if reach::route_of(item, config).is_some_and(is_everything) {
+            item.warn("whatever no other route is for is open to everybody; write a `host` or a `path_prefix`, or `auth: required`");
+        }
+    }
+    let same_site = top.section("cookie", schema::COOKIE).get("same_site");
+    if let (Some(item), SameSite::None, None) = (same_site, config.cookie.same_site, &config.cors) {
+        item.warn("pages of every site can send the cookie along, and no page of another site may call, as there is no `cors`; write `lax`");
+    }
+}
+
 /// A field that we remove from what clients send cannot bring the token.
 fn token_headers(top: &Table<'_>, config: &Config) {
     let own = &config.identity_headers;
@@ -136,30 +164,6 @@ fn cookie_hosts(top: &Table<'_>, config: &Config) {
     }
 }
 
-/// Our own endpoints come before all routes.
-fn reachable(top: &Table<'_>, config: &Config) {
-    let endpoints = &config.endpoints;
-    let own = [
-        &endpoints.login,
-        &endpoints.refresh,
-        &endpoints.logout,
-        &endpoints.logout_all,
-        &endpoints.userinfo,
-        &endpoints.jwks,
-    ];
-    if endpoints.host.is_some() {
-        return;
-    }
-    for item in top.get("routes").into_iter().flat_map(children) {
-        let Some(item) = item.table(schema::ROUTE).and_then(|route| route.get("path")) else { continue };
-        if item.as_text().is_some_and(|path| own.iter().any(|own| *own == path)) {
-            item.warn(
-                "our own endpoint has this path and comes first; move it with `endpoints`, or confine it with `endpoints.host`",
-            );
-        }
-    }
-}
-
-fn children(list: Item<'_>) -> Vec<Item<'_>> {
-    list.list("").unwrap_or_default()
+pub(super) fn children(list: Item<'_>) -> Vec<Item<'_>> {
+    list.items()
 }

@@ -7,6 +7,7 @@ mod cors;
 mod listen;
 mod login_page;
 mod native;
+mod reach;
 mod redis_access;
 mod routes;
 mod store;

@@ -1,8 +1,8 @@
 //! Which requests go to which upstream, and for whom. The short form is spelled out here.
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 
-use super::upstreams;
+use super::{reach, upstreams};
 use crate::config::checked::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route, Upstream};
 use crate::config::errors::nearest;
 use crate::config::item::{Item, Table};
@@ -129,7 +129,7 @@ fn long_form(top: &Table<'_>) -> (Vec<Upstream>, Vec<Route>) {
     let by_default = credentials(top, BY_HEADER);
     let routes: Vec<(Item<'_>, Route)> =
         items.into_iter().filter_map(|item| Some((item, route(item, names.as_deref(), by_default)?))).collect();
-    refuse_duplicates(&routes);
+    reach::among_themselves(&routes);
     for (entry, item) in entries.iter().flatten() {
         if !routes.iter().any(|(_, route)| route.upstream == entry.name) {
             item.warn("no route leads to this upstream; add one, or remove it");
@@ -215,46 +215,6 @@ fn refuse_what_auth_leaves_no_meaning(table: &Table<'_>, auth: Auth) {
     let of_tokens = ["token_header", "credentials"].into_iter().filter_map(|key| table.get(key));
     for item in of_tokens.filter(|_| auth == Auth::Public) {
         item.error(format!("{why}; write `auth: optional` or `auth: required`, or remove this"));
-    }
-}
-
-/// Two routes for the same requests: nothing says which one wins.
-fn refuse_duplicates(routes: &[(Item<'_>, Route)]) {
-    let overlap = |a: &Option<Vec<Method>>, b: &Option<Vec<Method>>| match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => a.iter().any(|method| b.contains(method)),
-        // The one with methods is more specific.
-        (None, Some(_)) | (Some(_), None) => false,
-    };
-    for (i, (item, route)) in routes.iter().enumerate() {
-        for (earlier_item, earlier) in &routes[..i] {
-            if earlier.name == route.name {
-                item.error(format!(
-                    "the name \"{}\" is taken by the route in {}; write another name",
-                    route.name,
-                    earlier_item.whereabouts()
-                ));
-            } else if earlier.host == route.host
-                && folded(&earlier.path) == folded(&route.path)
-                && overlap(&earlier.methods, &route.methods)
-            {
-                item.error(format!(
-                    "route \"{}\" is for the same requests as route \"{}\" ({}): same host, path and methods; \
-                     change one, or remove it",
-                    route.name,
-                    earlier.name,
-                    earlier_item.whereabouts()
-                ));
-            }
-        }
-    }
-}
-
-/// Upper and lower case count as the same: a backend that takes them for the same could not be protected.
-fn folded(path: &PathPattern) -> PathPattern {
-    match path {
-        PathPattern::Exact(path) => PathPattern::Exact(path.to_ascii_lowercase()),
-        PathPattern::Prefix(path) => PathPattern::Prefix(path.to_ascii_lowercase()),
     }
 }
 
