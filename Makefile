@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app pictures test test-client test-app test-browser simulate soak reliability lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -58,6 +58,9 @@ simulate: ## a million schedules of the simulation (SCHEDULES=..., SIMULATION_BA
 
 soak: deps ## ten minutes of browsers, thieves and faults, held against the invariants (SOAK_S=...)
 	SOAK_S=$${SOAK_S:-600} cargo test --locked --test blackbox history:: -- --nocapture --test-threads=1
+
+fuzz: ## fuzz every parser of foreign input, guided by coverage (FUZZ_S=60 seconds for each, TARGETS="path head")
+	fuzz/run --seconds $${FUZZ_S:-60} $(TARGETS)
 
 reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
 	cargo test --locked --test faults -- $(ROWS)

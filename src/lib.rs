@@ -24,6 +24,8 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod endpoints;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gate;
 pub mod keys;
 pub mod login;

@@ -17,6 +17,8 @@ pub mod checked;
 mod errors;
 mod expand;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod item;
 mod names;
 mod read;

@@ -3,7 +3,7 @@
 //! What must never happen in here: a password in a page; a value that comes from a request and is not escaped; a page that
 //! another site can put into a frame, or that loads anything from anywhere.
 
-mod destination;
+pub(super) mod destination;
 mod problem;
 #[cfg(test)]
 mod tests;

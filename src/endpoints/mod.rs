@@ -14,6 +14,8 @@ mod cookie;
 mod credentials;
 mod end;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod jwks;
 mod login;
 mod login_form;

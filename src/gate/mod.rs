@@ -11,6 +11,8 @@ mod credentials;
 mod decide;
 mod endpoint;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod head;
 mod host;
 mod identity;

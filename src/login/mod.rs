@@ -3,6 +3,8 @@
 //! What must never happen in here: an unknown user and a wrong password can be told apart, by answer or by time;
 //! password hashing starves requests; a password is logged.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod hashing;
 pub mod limits;
 pub mod password;

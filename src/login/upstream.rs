@@ -8,6 +8,8 @@
 
 mod answer;
 mod ask;
+#[cfg(any(test, fuzzing))]
+pub(in crate::login) mod fuzz;
 mod jar;
 mod page;
 mod spec;

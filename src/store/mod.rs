@@ -7,6 +7,8 @@
 //! reported that was not made durable; a call outlives its deadline.
 
 mod change;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod mirror;
 mod page;
 mod peers;

@@ -15,6 +15,8 @@ mod copies;
 mod dialer;
 mod feed;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(in crate::store) mod fuzz;
 mod give_back;
 mod keys;
 mod link;

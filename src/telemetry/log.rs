@@ -7,7 +7,7 @@
 //! What must never happen in here: a line that its content breaks in two, or that drives a terminal.
 
 mod bridge;
-mod escape;
+pub(super) mod escape;
 mod writer;
 
 use std::io::{self, IsTerminal};

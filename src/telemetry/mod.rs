@@ -7,6 +7,8 @@
 //! that a client chooses; a line of log that a client can break in two; a request that waits for a reader of the log.
 
 mod audit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod log;
 mod metrics;
 

@@ -12,6 +12,8 @@
 mod access;
 mod client;
 pub(crate) mod der;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod header;
 mod jwk;
 mod key_set;

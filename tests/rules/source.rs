@@ -41,10 +41,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 }
 
 impl Source {
-    /// The room below `src` that it belongs to; none for `lib.rs` and `main.rs`.
+    /// The room below `src` that it belongs to; none for `lib.rs`, `main.rs` and what is for tests only.
     pub fn room(&self) -> Option<&str> {
         let room = self.path.strip_prefix("src/")?.split(['/', '.']).next()?;
-        (!["lib", "main"].contains(&room)).then_some(room)
+        (!["lib", "main", "fuzz"].contains(&room)).then_some(room)
     }
 
     /// Whether it is `home` (such as `store/redis`) or lies in it.
@@ -166,7 +166,8 @@ fn raw_text(text: &str) -> Option<usize> {
 
 /// Unit tests stand at the bottom of a file or in a file of their own, and may import what they like.
 fn without_tests(path: &str, mut code: String) -> String {
-    if path.starts_with("src/") && (path.ends_with("/tests.rs") || path.contains("/tests/")) {
+    if path.starts_with("src/") && ["/tests.rs", "/tests/", "/fuzz.rs", "/fuzz/"].iter().any(|part| path.contains(part))
+    {
         return String::new();
     }
     if let Some(at) = code.find("#[cfg(test)]\nmod ") {

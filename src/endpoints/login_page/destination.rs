@@ -8,7 +8,7 @@ use crate::gate::{Path, RETURN_TO_BYTES_MAX};
 pub(super) const HOME: &str = "/";
 
 /// `text`, if it is a target of this origin, path and query; else `/`. The login page itself is no place to go to.
-pub(super) fn destination<'t>(text: &'t str, login_path: &str) -> &'t str {
+pub(in crate::endpoints) fn destination<'t>(text: &'t str, login_path: &str) -> &'t str {
     match is_of_this_origin(text) {
         Some(path) if path.decoded() != login_path.as_bytes() => text,
         _ => HOME,

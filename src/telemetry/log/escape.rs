@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// The line with everything that could break it, or drive a terminal, written as `\u001b`. That is valid in a JSON string
 /// too, and means the same there. The line's own end stays.
-pub(super) fn escape(line: &[u8]) -> Cow<'_, [u8]> {
+pub(in crate::telemetry) fn escape(line: &[u8]) -> Cow<'_, [u8]> {
     let text = String::from_utf8_lossy(line);
     let (content, end) = match text.strip_suffix('\n') {
         Some(content) => (content, "\n"),
