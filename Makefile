@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability bench bench-gate lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -64,6 +64,14 @@ fuzz: ## fuzz every parser of foreign input, guided by coverage (FUZZ_S=60 secon
 
 reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
 	cargo test --locked --test faults -- $(ROWS)
+
+bench: ## measure beside bare Pingora, HAProxy, nginx, Envoy and Caddy (BENCH="--only hot --rounds 3")
+	@scripts/install-deps bench
+	bench/run $(BENCH)
+
+bench-gate: ## fail if a request takes 3 % more instructions than bare Pingora's
+	@scripts/install-deps bench-gate
+	bench/gate $(BENCH)
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check
