@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::login::password::PasswordHash;
 use crate::{config, server, telemetry};
@@ -51,11 +52,13 @@ pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = furnish(args, &path) {
         return super::fail(&format!("{}: {error}", args.folder.display()));
     }
-    let config = match config::load(&path, &config::environment) {
+    let named = path.clone();
+    let read = move || config::load(&named, &config::environment);
+    let config = match read() {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };
-    match server::run(&config, || print!("{}", story(args, &path))) {
+    match server::run(config, Arc::new(read), || print!("{}", story(args, &path))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

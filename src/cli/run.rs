@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::{config, server, telemetry};
 
@@ -22,11 +23,13 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(guard) => guard,
         Err(error) => return super::fail(&error),
     };
-    let config = match config::load(&args.config, &config::environment) {
+    let path = args.config.clone();
+    let read = move || config::load(&path, &config::environment);
+    let config = match read() {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };
-    match server::run(&config, || {}) {
+    match server::run(config, Arc::new(read), || {}) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

@@ -109,8 +109,10 @@ fn finish(cx: Context<'_>, config: Option<Config>) -> Result<Config, ConfigError
     let mut warnings = cx.warnings.into_inner();
     warnings.sort();
     warnings.dedup();
+    let named = cx.files.into_inner().into_iter().map(|used| used.path);
+    let files = std::iter::once(cx.origin.to_owned()).chain(named).collect();
     match config {
-        Some(config) if errors.is_empty() => Ok(Config { warnings, ..config }),
+        Some(config) if errors.is_empty() => Ok(Config { files, warnings, ..config }),
         _ => Err(ConfigErrors(errors)),
     }
 }

@@ -97,7 +97,7 @@ fn the_long_form_says_everything() {
     let RedisPrimary::At(url) = &redis.primary else { panic!() };
     assert_eq!(url, "rediss://redis.internal:6379/0");
     assert_eq!(redis.username.as_deref(), Some("portcullis"));
-    assert_eq!(config.listen[0].tls.as_ref().unwrap().key, Path::new("tls/privkey.pem"));
+    assert_eq!(config.listen[0].tls[0].key, Path::new("tls/privkey.pem"));
     assert!(!config.listen[0].h2c);
     assert_eq!(config.upstream("crm").unwrap().balance, Balance::LeastBusy);
     assert_eq!(config.routes.len(), 4);

@@ -49,6 +49,7 @@ use self::login_form::Form;
 pub use self::login_page::{LoginPage, LoginPageError, LoginPageOptions, Problem, Shown};
 pub use self::refresh::Renewed;
 use self::refused::Refused;
+pub use self::removed::Removed;
 pub use self::transport::Transport;
 use crate::gate::{Endpoint, Identity, Reason, Reply, Sender};
 use crate::login::Authenticator;
@@ -87,7 +88,7 @@ pub struct Endpoints {
     /// The login page, if there is one.
     pub login_page: Option<LoginPage>,
     /// What apps have made of their own sessions since.
-    pub app_sessions: AppSessions,
+    pub app_sessions: Arc<AppSessions>,
     /// Who counts, and who keeps the audit log.
     pub events: Arc<dyn Events>,
     /// What time it is.

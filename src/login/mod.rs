@@ -6,6 +6,7 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod hashing;
+mod lasting;
 pub mod limits;
 pub mod password;
 mod reserved;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 use tokio::sync::mpsc;
 
 pub use hashing::HashingPool;
+pub use lasting::Lasting;
 pub use limits::{Budget, HashLimits, LoginLimits, ThrottleLimits};
 pub use throttle::Throttle;
 pub use upstream::{AppCookies, UpstreamLogin};
@@ -142,21 +144,12 @@ pub trait Authenticator: Send + Sync + 'static {
     async fn watch_removed(&self, _removed: mpsc::Sender<String>) {}
 }
 
-/// Counts attempts under a key that nobody knows.
-fn throttle(limits: limits::ThrottleLimits) -> Option<Throttle> {
-    let mut key = [0; 32];
-    aws_lc_rs::rand::fill(&mut key).ok()?;
-    Some(Throttle::new(limits, &key))
-}
-
 /// Logins by a users file at `path`. The file must be good now; later it is followed, and read again when it changes.
-pub fn users_file(path: &Path, limits: LoginLimits) -> Result<Arc<dyn Authenticator>, UsersFileError> {
+pub fn users_file(
+    path: &Path,
+    limits: &LoginLimits,
+    lasting: &Lasting,
+) -> Result<Arc<dyn Authenticator>, UsersFileError> {
     let file = UsersFile::open(path, limits.hash.clone())?;
-    let throttle = throttle(limits.throttle.clone()).ok_or_else(|| UsersFileError {
-        path: path.to_owned(),
-        position: None,
-        problem: "logins cannot be throttled: the operating system gives no randomness".to_owned(),
-    })?;
-    let pool = HashingPool::new(&limits);
-    Ok(Arc::new(UsersLogin::new(file, throttle, pool)))
+    Ok(Arc::new(UsersLogin::new(file, limits, lasting)))
 }

@@ -83,6 +83,15 @@ impl Throttle {
         }
     }
 
+    /// So much is borne from now on. What is missing from a budget stays missing for as long as it would have.
+    pub fn limit(&mut self, limits: ThrottleLimits) {
+        self.addresses.limit(limits.per_address, limits.entries_max);
+        self.accounts.limit(limits.per_account, limits.entries_max);
+        self.pairs.limit(limits.per_account_and_address, limits.entries_max);
+        self.familiar.limit(limits.familiar, limits.familiar_for, limits.entries_max);
+        self.limits = limits;
+    }
+
     /// May a password for `account` be tried from `address`?
     pub fn reserve(&mut self, account: &str, address: IpAddr, now: Instant) -> Result<Reservation, Exhausted> {
         let (account, address) = (self.tag(b"account", account.as_bytes()), self.tag_of_address(address));

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use self::answer::{Answer, Unclear};
 use self::ask::{App, Ask, Talk, about};
 use self::jar::Jar;
-use super::limits::ThrottleLimits;
+use super::lasting::Lasting;
 use super::reserved::Reserved;
 use super::throttle::{Attempt, Throttle};
 use super::turns::Turns;
@@ -86,22 +86,18 @@ pub enum UpstreamLoginError {
         /// Why.
         problem: String,
     },
-    /// No randomness.
-    #[error("logins cannot be throttled: the operating system gives no randomness")]
-    Randomness,
 }
 
 impl UpstreamLogin {
-    /// Logins at this app, as often as `throttle` lets them.
+    /// Logins at this app, which go on where those before have come to.
     ///
     /// # Errors
     /// When the app cannot be asked, whatever it would say. That it answers is not tried here.
-    pub fn new(spec: UpstreamSpec, throttle: ThrottleLimits) -> Result<UpstreamLogin, UpstreamLoginError> {
-        let throttle = super::throttle(throttle).ok_or(UpstreamLoginError::Randomness)?;
+    pub fn new(spec: UpstreamSpec, lasting: &Lasting) -> Result<UpstreamLogin, UpstreamLoginError> {
         let app = App::new(&spec)?;
         let turns = Turns::new(spec.at_a_time, spec.at_a_time.saturating_add(QUEUE), QUEUE_WAIT_MAX);
         let inner = Inner { spec, app, turns, refuses: AtomicBool::new(false) };
-        Ok(UpstreamLogin { inner: Arc::new(inner), throttle: Arc::new(Mutex::new(throttle)) })
+        Ok(UpstreamLogin { inner: Arc::new(inner), throttle: Arc::clone(&lasting.throttle) })
     }
 }
 

@@ -10,24 +10,28 @@ use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use super::hashing::HashingPool;
+use super::lasting::Lasting;
+use super::limits::LoginLimits;
 use super::reserved::Reserved;
 use super::throttle::{Attempt, Throttle};
 use super::users::Users;
 use super::users_file::UsersFile;
-use super::watch;
+use super::watch::Watch;
 use super::{Authenticator, Credentials, LoggedIn, LoginError, Principal};
 
 /// The accounts of a users file.
 pub struct UsersLogin {
     file: UsersFile,
     throttle: Arc<Mutex<Throttle>>,
-    pool: HashingPool,
+    pool: Arc<HashingPool>,
+    watch: Arc<tokio::sync::Mutex<Watch>>,
 }
 
 impl UsersLogin {
-    /// Checks passwords against `file`, in `pool`, as often as `throttle` lets it.
-    pub fn new(file: UsersFile, throttle: Throttle, pool: HashingPool) -> UsersLogin {
-        UsersLogin { file, throttle: Arc::new(Mutex::new(throttle)), pool }
+    /// Checks passwords against `file`, and goes on where those before have come to.
+    pub fn new(file: UsersFile, limits: &LoginLimits, lasting: &Lasting) -> UsersLogin {
+        let (throttle, watch) = (Arc::clone(&lasting.throttle), Arc::clone(&lasting.watch));
+        UsersLogin { file, throttle, pool: lasting.pool(limits), watch }
     }
 }
 
@@ -59,7 +63,8 @@ impl Authenticator for UsersLogin {
     }
 
     async fn watch_removed(&self, removed: mpsc::Sender<String>) {
-        watch::watch_removed(&self.file, removed).await;
+        // Those before are gone, or will be in a moment.
+        self.watch.lock().await.run(&self.file, removed).await;
     }
 }
 

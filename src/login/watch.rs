@@ -15,34 +15,37 @@ use super::users_file::UsersFile;
 /// How often the file's metadata is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks until nobody listens.
-pub(super) async fn watch_removed(file: &UsersFile, removed: mpsc::Sender<String>) {
-    let mut watch = Watch::default();
-    loop {
-        // A file that cannot be read says nothing: what it said last still holds.
-        if let Ok(users) = file.users().await {
-            for name in watch.look(users) {
-                if removed.send(name).await.is_err() {
-                    return;
-                }
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = removed.closed() => return,
-        }
-    }
-}
-
-/// What has been seen so far.
+/// What has been seen so far, in this file or in one that was configured before it.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     last: Option<Arc<Users>>,
     /// Accounts that were there, and were not at the last look.
     missing: BTreeSet<String>,
+    /// Accounts that are gone, which nobody has been told yet.
+    untold: BTreeSet<String>,
 }
 
 impl Watch {
+    /// Looks until nobody listens. Nothing is lost if it is dropped at any moment, and begun again later.
+    pub(super) async fn run(&mut self, file: &UsersFile, removed: mpsc::Sender<String>) {
+        loop {
+            // A file that cannot be read says nothing: what it said last still holds.
+            if let Ok(users) = file.users().await {
+                let gone = self.look(users);
+                self.untold.extend(gone);
+            }
+            while !self.untold.is_empty() {
+                let Ok(room) = removed.reserve().await else { return };
+                let Some(name) = self.untold.pop_first() else { break };
+                room.send(name);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = removed.closed() => return,
+            }
+        }
+    }
+
     /// The accounts that were there before the last look, and are at neither look since.
     fn look(&mut self, users: Arc<Users>) -> BTreeSet<String> {
         let gone: BTreeSet<String> =
@@ -111,7 +114,7 @@ mod tests {
         fs::write(&path, text(&["ann", "bob"])).unwrap();
         let file = UsersFile::open(&path, HashLimits::default()).unwrap();
         let (tell, mut told) = mpsc::channel(8);
-        let watching = tokio::spawn(async move { watch_removed(&file, tell).await });
+        let watching = tokio::spawn(async move { Watch::default().run(&file, tell).await });
 
         // Longer than two looks take.
         let nobody = async |told: &mut mpsc::Receiver<String>, what: &str| {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use super::app_session::KeptCookies;
 use super::facts::{RequestFacts, Verifier};
+use super::service::ConnectionLimits;
 use super::upstream::{Picked, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
@@ -23,13 +24,13 @@ pub struct Compiled {
     /// What forwarding needs to know of each route, in the order of the policy's routes.
     pub routes: Vec<RouteExtras>,
     /// Our own endpoints.
-    pub endpoints: Endpoints,
+    pub endpoints: Arc<Endpoints>,
     /// The names of our cookies: apps neither see nor set them.
     pub own_cookies: Vec<Box<str>>,
     /// The cookies of an app's own session that are kept for users.
     pub kept_cookies: Option<KeptCookies>,
-    /// Verified tokens.
-    pub verifier: Verifier,
+    /// Verified tokens. It goes from one configuration to the next as long as keys and policy are the same.
+    pub verifier: Arc<Verifier>,
     /// Revocations.
     pub mirror: Arc<Mirror>,
     /// How old the knowledge of revocations may be.
@@ -38,6 +39,8 @@ pub struct Compiled {
     pub trusted_proxies: Vec<IpNet>,
     /// Bounds on requests.
     pub limits: Limits,
+    /// Bounds on connections. A connection keeps those that it began with.
+    pub connections: ConnectionLimits,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// The counters of each route.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
@@ -15,18 +16,29 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
+use super::compiled::Compiled;
 use super::head::{self, Stage};
 use super::live::until_cut;
 use super::phases::Phases;
+use super::service::{ConnectionLimits, Shared};
 use super::watched::Watched;
 use crate::telemetry::Metrics;
 
-/// Requests, with a deadline for their heads.
-pub(super) struct Requests {
-    pub(super) proxy: Arc<HttpProxy<Phases>>,
-    pub(super) header_timeout: Duration,
-    pub(super) keep_alive: Duration,
-    pub(super) metrics: Arc<Metrics>,
+/// Requests, with a deadline for their heads. Made anew when limits change, and kept by the connections that it serves.
+struct Requests {
+    proxy: Arc<HttpProxy<Phases>>,
+    limits: ConnectionLimits,
+    options: HttpServerOptions,
+    metrics: Arc<Metrics>,
+}
+
+impl Requests {
+    fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, limits: ConnectionLimits, metrics: Arc<Metrics>) -> Requests {
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(limits.keep_alive);
+        Requests { proxy, limits, options, metrics }
+    }
 }
 
 #[async_trait]
@@ -41,7 +53,7 @@ impl HttpServerApp for Requests {
             return until_cut(self.proxy.process_new_http(session, shutdown)).await;
         }
         let context = session.take_connection_user_context();
-        let idle = if context.is_some() { self.keep_alive } else { Duration::ZERO };
+        let idle = if context.is_some() { self.limits.keep_alive } else { Duration::ZERO };
         session.set_connection_user_context(context);
         let received_before = head::received();
         let serve = async {
@@ -49,7 +61,7 @@ impl HttpServerApp for Requests {
             let done = tokio::select! {
                 biased;
                 done = &mut work => done,
-                () = tokio::time::sleep(idle + self.header_timeout) => if head::is_read() { work.await } else { None },
+                () = tokio::time::sleep(idle + self.limits.header_timeout) => if head::is_read() { work.await } else { None },
             };
             if !head::is_read() && head::received() > received_before {
                 self.metrics.refused_by_parser();
@@ -70,7 +82,7 @@ impl HttpServerApp for Requests {
         if head::stage() == Stage::Preface {
             head::reached(Stage::Open);
         }
-        self.proxy.server_options()
+        Some(&self.options)
     }
 
     async fn http_cleanup(&self) {
@@ -80,10 +92,30 @@ impl HttpServerApp for Requests {
 
 /// Connections, counted and capped.
 pub struct Connections {
-    pub(super) requests: Arc<Requests>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) open: AtomicUsize,
-    pub(super) open_max: usize,
+    current: Arc<ArcSwap<Compiled>>,
+    requests: ArcSwap<Requests>,
+    open: AtomicUsize,
+}
+
+impl Connections {
+    pub(super) fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, shared: &Shared) -> Connections {
+        let current = Arc::clone(&shared.current);
+        let requests = Requests::new(proxy, h2c, current.load().connections, Arc::clone(&shared.metrics));
+        Connections { current, requests: ArcSwap::from_pointee(requests), open: AtomicUsize::new(0) }
+    }
+
+    /// What serves a connection that begins now.
+    fn requests(&self) -> Arc<Requests> {
+        let requests = self.requests.load_full();
+        let limits = self.current.load().connections;
+        if requests.limits == limits {
+            return requests;
+        }
+        let (proxy, metrics) = (Arc::clone(&requests.proxy), Arc::clone(&requests.metrics));
+        let requests = Arc::new(Requests::new(proxy, requests.options.h2c, limits, metrics));
+        self.requests.store(Arc::clone(&requests));
+        requests
+    }
 }
 
 #[async_trait]
@@ -97,18 +129,19 @@ impl ServerApp for Connections {
         }
         let before = self.open.fetch_add(1, Ordering::Relaxed);
         let _open = Open(&self.open);
-        if before >= self.open_max {
+        let requests = self.requests();
+        if before >= requests.limits.open_max {
             return None;
         }
-        let _counted = self.metrics.connected();
+        let _counted = requests.metrics.connected();
         let received = Arc::new(AtomicU64::new(0));
         let stream = Box::new(Watched::new(stream, Arc::clone(&received)));
         let serve = async {
-            let mut work = std::pin::pin!(self.requests.process_new(stream, shutdown));
+            let mut work = std::pin::pin!(requests.process_new(stream, shutdown));
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = tokio::time::sleep(self.requests.header_timeout) => {}
+                () = tokio::time::sleep(requests.limits.header_timeout) => {}
             }
             if head::stage() == Stage::Open { work.await } else { None }
         };
@@ -116,6 +149,6 @@ impl ServerApp for Connections {
     }
 
     async fn cleanup(&self) {
-        self.requests.cleanup().await;
+        self.requests.load_full().cleanup().await;
     }
 }

@@ -16,7 +16,7 @@ use crate::token::{AccessPolicy, AccessTokenError, KeySet, verify_access_token};
 /// Verifies each access token once.
 ///
 /// The cache is keyed by the whole token, so no token can be taken for another, and it belongs to one key set and one
-/// policy: a reload makes a new one. What time and logouts change is judged anew at each request.
+/// policy: when one of them changes there is a new one, which remembers nothing. What time and logouts change is judged anew at each request.
 pub struct Verifier {
     keys: Arc<KeySet>,
     policy: AccessPolicy,
@@ -28,6 +28,11 @@ impl Verifier {
     /// For these keys and this policy, remembering up to `entries` tokens. First sights are told to `used`.
     pub fn new(keys: Arc<KeySet>, policy: AccessPolicy, entries: usize, used: UsedMarks) -> Verifier {
         Verifier { keys, policy, verified: Cache::new(entries), used }
+    }
+
+    /// Does it judge by these very keys and this policy? Then what it remembers holds.
+    pub fn judges_by(&self, keys: &Arc<KeySet>, policy: &AccessPolicy) -> bool {
+        Arc::ptr_eq(&self.keys, keys) && self.policy == *policy
     }
 
     /// How many tokens are remembered.

@@ -7,6 +7,7 @@
 
 mod app_session;
 mod body;
+mod certificates;
 mod compiled;
 mod context;
 mod edge;
@@ -24,9 +25,10 @@ mod watched;
 mod wire;
 
 pub use app_session::KeptCookies;
+pub use certificates::{Certificate, CertificateError, Certificates, load_certificate};
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;
 pub use live::Live;
-pub use service::{Binding, Certificate, CertificateError, ConnectionLimits, Shared, load_certificate, proxy_service};
+pub use service::{Binding, ConnectionLimits, Shared, proxy_service};
 pub use shutdown::{Flying, InFlight, Signals};

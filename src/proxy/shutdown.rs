@@ -35,7 +35,7 @@ impl Drop for Flying {
     }
 }
 
-/// Listens for signals. Pingora's own watch would drain for all of its grace period even when idle.
+/// Listens for the signals that end the process. Pingora's own watch would drain for all of its grace period even when idle.
 pub struct Signals {
     in_flight: InFlight,
     drain: Duration,
@@ -52,17 +52,14 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Signals {
     async fn recv(&self) -> ShutdownSignal {
-        let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+        let signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let [Ok(mut terminate), Ok(mut interrupt)] = signals else {
             warn!("signals cannot be listened for; the process can only be killed");
             return std::future::pending().await;
         };
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => warn!("SIGHUP changes nothing: the configuration is read at start; restart to apply it"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         info!("leaving: no new connections, up to {:?} for the requests under way", self.drain);
         (self.draining)();

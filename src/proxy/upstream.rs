@@ -7,6 +7,7 @@
 //! connection without a timeout; one upstream uses a connection of another.
 
 mod endpoint;
+mod inherit;
 mod peer;
 mod probe;
 mod spec;

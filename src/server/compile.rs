@@ -10,54 +10,72 @@ use super::login_page::login_page;
 use super::state::State;
 use super::users;
 use crate::config::{self, Config};
-use crate::endpoints::{AppSessions, CookieShape, Endpoints, Events, SameSite};
+use crate::endpoints::{CookieShape, Endpoints, Events, SameSite};
 use crate::gate::{
     Auth, CookieCredentials, Cors, Credentials, Endpoint, EndpointTable, HostPattern, IdentityHeaderNames,
     IdentityHeaderSpellings, LoginPage, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::LoginLimits;
 use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
-use crate::proxy::{Compiled, KeptCookies, Limits, RouteExtras, Verifier};
+use crate::proxy::{Compiled, ConnectionLimits, KeptCookies, Limits, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
-use crate::store::{UsedMarks, UsedMarksWriter};
 use crate::telemetry::{Metrics, UpstreamTable};
 use crate::time::Timestamp;
-use crate::token::AccessPolicy;
+use crate::token::{AccessPolicy, KeySet};
 
 /// How many verified tokens are remembered.
 const VERIFIED_TOKENS: usize = 50_000;
 
-pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedMarksWriter), StartError> {
+/// What goes on from one configuration to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Before<'a> {
+    pub(super) config: &'a Config,
+    pub(super) compiled: &'a Compiled,
+}
+
+/// Reads all files but for the certificates and those of the store. Nothing has changed if it fails.
+pub(super) fn compile(
+    config: &Config,
+    state: &State,
+    keys: Arc<KeySet>,
+    before: Option<Before<'_>>,
+) -> Result<Compiled, StartError> {
     let access = AccessPolicy {
         issuer: config.issuer.clone(),
         audience: config.access_token.audience.clone(),
         lifetime: config.access_token.lifetime,
         skew: config.access_token.skew,
     };
-    let (used, used_writer) = UsedMarks::new();
-    let (upstreams, upstream_metrics) = open_upstreams(config, &state.metrics)?;
+    let (upstreams, upstream_metrics) = open_upstreams(config, &state.metrics, before)?;
     let policy = policy(config)?;
     let names: Vec<&str> = policy.routes.routes().iter().map(|route| route.name.as_str()).collect();
-    let compiled = Compiled {
+    let verifier = match before.map(|before| &before.compiled.verifier).filter(|it| it.judges_by(&keys, &access)) {
+        Some(verifier) => Arc::clone(verifier),
+        None => Arc::new(Verifier::new(Arc::clone(&keys), access.clone(), VERIFIED_TOKENS, state.used.clone())),
+    };
+    // With another app they would be shown to a stranger.
+    let same_users = before.filter(|before| before.config.users == config.users);
+    let app_sessions = same_users.map(|before| Arc::clone(&before.compiled.endpoints.app_sessions));
+    Ok(Compiled {
         routes: config.routes.iter().map(|route| RouteExtras { preserve_host: route.preserve_host }).collect(),
-        endpoints: Endpoints {
-            keys: Arc::clone(&state.keys),
-            access: access.clone(),
+        endpoints: Arc::new(Endpoints {
+            keys,
+            access,
             rotation: rotation(&config.rotation),
             session_lifetime: config.session.lifetime,
             sessions: Arc::clone(&state.sessions),
-            login: users::open(&config.users, login_limits(&config.login))?,
+            login: users::open(config, &state.logins, before)?,
             cookie: cookie(&config.cookie),
             access_cookie: takes_cookies(config).then(|| access_cookie(&config.cookie)),
             body_transport: config.native_clients.is_some(),
             login_page: login_page(config)?,
-            app_sessions: AppSessions::default(),
+            app_sessions: app_sessions.unwrap_or_default(),
             events: Arc::clone(&state.metrics) as Arc<dyn Events>,
             clock: Arc::new(Timestamp::now),
-        },
+        }),
         own_cookies: own_cookies(config),
         kept_cookies: kept_cookies(config),
-        verifier: Verifier::new(Arc::clone(&state.keys), access, VERIFIED_TOKENS, used),
+        verifier,
         mirror: Arc::clone(&state.mirror),
         max_staleness: config.revocation.max_staleness,
         trusted_proxies: config.trusted_proxies.clone(),
@@ -67,13 +85,17 @@ pub(super) fn compile(config: &Config, state: &State) -> Result<(Compiled, UsedM
             body_timeout: config.limits.body_timeout,
             keep_alive_s: config.limits.keep_alive.as_secs(),
         },
+        connections: ConnectionLimits {
+            open_max: config.limits.connections,
+            header_timeout: config.limits.header_timeout,
+            keep_alive: config.limits.keep_alive,
+        },
         metrics: Arc::clone(&state.metrics),
         route_metrics: state.metrics.routes(&names)?,
         upstreams,
         upstream_metrics,
         policy,
-    };
-    Ok((compiled, used_writer))
+    })
 }
 
 /// The rules of the configuration, as decisions are made by them.
@@ -243,7 +265,7 @@ fn rotation(rotation: &config::Rotation) -> RotationPolicy {
     }
 }
 
-fn login_limits(login: &config::Login) -> LoginLimits {
+pub(super) fn login_limits(login: &config::Login) -> LoginLimits {
     let mut limits = LoginLimits { concurrent_hashes: login.concurrent_hashes, ..LoginLimits::default() };
     let throttle = &mut limits.throttle;
     throttle.per_address.attempts = login.attempts_per_address;
@@ -282,7 +304,11 @@ fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
 }
 
 /// Upstreams, watched and reported to the metrics.
-fn open_upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
+fn open_upstreams(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    before: Option<Before<'_>>,
+) -> Result<(Arc<Upstreams>, Arc<UpstreamTable>), StartError> {
     let servers: Vec<Vec<String>> = config
         .upstreams
         .iter()
@@ -294,7 +320,8 @@ fn open_upstreams(config: &Config, metrics: &Arc<Metrics>) -> Result<(Arc<Upstre
     )?;
     let measured = Arc::new(measured);
     let report = Arc::clone(&measured);
-    let upstreams = Upstreams::new(config.upstreams.iter().map(upstream_spec), move |upstream, server, up| {
+    let before = before.map(|before| &*before.compiled.upstreams);
+    let upstreams = Upstreams::new(config.upstreams.iter().map(upstream_spec), before, move |upstream, server, up| {
         if let Some(metrics) = report.upstream(upstream) {
             metrics.set_up(server, up);
         }

@@ -2,100 +2,104 @@
 //!
 //! Everything that can be wrong is found before the first connection is taken, and told in one line.
 
+mod applied;
+mod behind;
+mod certificates;
 mod compile;
 mod error;
+mod fixed;
 mod login_page;
 mod peers;
+mod reload;
+mod stamps;
 mod state;
 mod users;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownWatch};
-use pingora::services::ServiceReadyNotifier;
-use pingora::services::background::{BackgroundService, background_service};
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 use pingora::services::listening::Service;
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
+pub use applied::Read;
 pub use compile::policy;
 pub use error::StartError;
 pub use login_page::login_page;
 
+use self::applied::Applied;
+use self::behind::{Behind, Once};
+use self::certificates::Loaded;
 use self::peers::Peers;
+use self::reload::Reload;
 use self::state::State;
 use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket};
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::endpoints::Events;
-use crate::proxy::{
-    Binding, Compiled, ConnectionLimits, Flying, InFlight, Live, Shared, Signals, load_certificate, proxy_service,
-};
-use crate::store::{Backend, Mirror, Sessions, UsedMarksWriter};
+use crate::proxy::{Binding, Certificates, InFlight, Live, Shared, Signals, proxy_service};
 use crate::time::Timestamp;
-
-/// How often entries that no living access token can name are dropped from the mirror.
-const SWEEP: Duration = Duration::from_secs(5);
 
 /// Runs until the process is told to leave. Returns only if it could not start.
 ///
-/// `ready` is called once everything has been checked, right before connections are taken.
-pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
+/// `read` reads the configuration anew. `ready` is called once everything has been checked, right before connections are taken.
+pub fn run(config: Config, read: Arc<Read>, ready: impl FnOnce()) -> Result<(), StartError> {
     // Whoever comes second gets the first one's: they are the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    let bindings = bindings(config)?;
-    let mut admin_and_public: Vec<SocketAddr> = bindings.iter().map(|binding| binding.address).collect();
-    admin_and_public.push(config.admin.listen);
-    admin_and_public.into_iter().try_for_each(check_free)?;
+    let certificates = Loaded::read(&config)?;
+    let shown = certificates.open();
+    let bindings = bindings(&config, &shown);
+    config.addresses().try_for_each(check_free)?;
 
     if let Some(path) = &config.admin.socket {
         socket::prepare(path)?;
     }
 
-    let state = state::open(config)?;
-    let (compiled, used_writer) = compile::compile(config, &state)?;
-    let compiled = Arc::new(compiled);
-    let current = Arc::new(ArcSwap::new(Arc::clone(&compiled)));
+    let keys = state::open_keys(&config, None)?;
+    let (state, used) = state::open(&config)?;
+    let state = Arc::new(state);
+    let peers = Arc::new(Peers::new(&state, &keys));
+    let compiled = compile::compile(&config, &state, keys, None)?;
+    let current = Arc::new(ArcSwap::from_pointee(compiled));
     let readiness = Arc::new(Readiness::new(Arc::clone(&state.mirror)));
     state.metrics.config_read(Some(Timestamp::now()));
-    for (listener, binding) in config.listen.iter().zip(&bindings) {
-        if let (Some(tls), Some(certificate)) = (&listener.tls, &binding.certificate) {
-            state.metrics.certificate_loaded(&tls.certificate.display().to_string(), certificate.not_after)?;
-        }
-    }
-    let of_cache = Arc::clone(&compiled);
-    state.metrics.read_token_cache(move || of_cache.verifier.entries());
+    certificates.measure(&state.metrics, None)?;
+    let of_cache = Arc::clone(&current);
+    state.metrics.read_token_cache(move || of_cache.load().verifier.entries());
 
-    let mut server = Server::new_with_opt_and_conf(None, server_conf(config));
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
     let in_flight = InFlight::default();
     let live = Arc::new(Live::new());
-    let limits = ConnectionLimits {
-        open_max: config.limits.connections,
-        header_timeout: config.limits.header_timeout,
-        keep_alive: config.limits.keep_alive,
+    let config = Arc::new(config);
+    let changed = Arc::new(Notify::new());
+    let applied = Applied {
+        config: Arc::clone(&config),
+        certificates: Arc::new(certificates),
+        current: Arc::clone(&current),
+        shown,
+        state: Arc::clone(&state),
+        peers: Arc::clone(&peers),
+        changed: Arc::clone(&changed),
     };
+    let once = Once { used, reload: Reload::new(applied, read), flying: in_flight.begin() };
     let mut behind = background_service(
         "behind",
         Behind {
-            backend: Arc::clone(&state.backend),
-            mirror: Arc::clone(&state.mirror),
-            sessions: Arc::clone(&state.sessions),
-            peers: Peers::new(&state),
-            used: Mutex::new(Some(used_writer)),
-            compiled: Arc::clone(&compiled),
+            state: Arc::clone(&state),
+            peers,
+            current: Arc::clone(&current),
+            changed,
             live: Arc::clone(&live),
             listening: bindings.iter().map(|binding| binding.address).collect(),
             readiness: Arc::clone(&readiness),
-            flying: Mutex::new(Some(in_flight.begin())),
+            once: Mutex::new(Some(once)),
         },
     );
     behind.threads = Some(1);
@@ -111,16 +115,16 @@ pub fn run(config: &Config, ready: impl FnOnce()) -> Result<(), StartError> {
         let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
         if !group.is_empty() {
             let conf = Arc::clone(&server.configuration);
-            let service = proxy_service(&conf, &shared, &group, limits)?;
+            let service = proxy_service(&conf, &shared, &group)?;
             server.add_service(service).add_dependency(&behind);
         }
     }
-    for admin in admins(config, &state, &readiness) {
+    for admin in admins(&config, &state, &readiness) {
         server.add_service(admin);
     }
     ready();
     for binding in &bindings {
-        let scheme = if binding.certificate.is_some() { "https" } else { "http" };
+        let scheme = if binding.certificates.is_some() { "https" } else { "http" };
         info!("listening on {scheme}://{}", binding.address);
     }
     info!("metrics and health on http://{}", config.admin.listen);
@@ -151,87 +155,14 @@ fn admins(config: &Config, state: &State, readiness: &Arc<Readiness>) -> Vec<Ser
     doors
 }
 
-/// What goes on behind the requests, on a thread of its own.
-struct Behind {
-    backend: Arc<dyn Backend>,
-    mirror: Arc<Mirror>,
-    sessions: Arc<Sessions>,
-    peers: Peers,
-    used: Mutex<Option<UsedMarksWriter>>,
-    compiled: Arc<Compiled>,
-    live: Arc<Live>,
-    listening: Vec<SocketAddr>,
-    readiness: Arc<Readiness>,
-    /// The process does not leave before this is gone.
-    flying: Mutex<Option<Flying>>,
-}
-
-#[async_trait]
-impl BackgroundService for Behind {
-    /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
-    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
-        let used = self.used.lock().await.take();
-        let marks = async {
-            if let Some(used) = used {
-                used.run(Arc::clone(&self.sessions)).await;
-            }
-        };
-        let sweep = async {
-            loop {
-                tokio::time::sleep(SWEEP).await;
-                self.mirror.remove_expired();
-            }
-        };
-        let watch = shutdown.clone();
-        let upstreams = async {
-            self.compiled.upstreams.resolve().await;
-            ready.notify_ready();
-            self.compiled.upstreams.run(watch).await;
-        };
-        let listening = async {
-            for address in &self.listening {
-                wait_until_open(*address).await;
-            }
-            self.readiness.set_configured();
-        };
-        let follow = async {
-            // Nothing of the store counts until it is certain that all proxies on it understand one another.
-            self.peers.agree().await;
-            tokio::join!(self.backend.follow(&self.mirror), self.peers.stay_in_touch());
-        };
-        let leave = async {
-            // An error means that nobody is left who could ask for the end.
-            let _ = shutdown.wait_for(|ending| *ending).await;
-            self.peers.withdraw().await;
-            drop(self.flying.lock().await.take());
-        };
-        let removed = self.compiled.endpoints.end_removed();
-        let live = self.live.watch(&self.compiled);
-        tokio::join!(follow, marks, sweep, upstreams, listening, removed, live, leave);
-    }
-}
-
-/// Waits until the address takes connections. Pingora does not say when it does.
-async fn wait_until_open(address: SocketAddr) {
-    let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+/// The addresses, with what each of them shows.
+fn bindings(config: &Config, shown: &[Option<Arc<Certificates>>]) -> Vec<Binding> {
+    let bind = |(listener, certificates): (&Listener, &Option<Arc<Certificates>>)| Binding {
+        address: listener.address,
+        h2c: listener.h2c && certificates.is_none(),
+        certificates: certificates.clone(),
     };
-    while TcpStream::connect((reachable, address.port())).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn bindings(config: &Config) -> Result<Vec<Binding>, StartError> {
-    let bind = |listener: &crate::config::Listener| {
-        let certificate = match &listener.tls {
-            Some(tls) => Some(load_certificate(&tls.certificate, &tls.key)?),
-            None => None,
-        };
-        Ok(Binding { address: listener.address, h2c: listener.h2c && certificate.is_none(), certificate })
-    };
-    config.listen.iter().map(bind).collect()
+    config.listen.iter().zip(shown).map(bind).collect()
 }
 
 /// A failed bind would leave a living process without a listener, so it is tried before anything starts.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tracing::{error, warn};
 
 use super::state::State;
@@ -16,12 +17,41 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Peers {
     backend: Arc<dyn Backend>,
     process: u64,
-    announcement: Announcement,
+    /// Held while the store is asked, so that an older one never lands on a newer one.
+    announcement: Mutex<Announcement>,
+}
+
+/// Why keys are not taken up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeysRefused {
+    #[error(transparent)]
+    Disagreement(#[from] Disagreement),
+    #[error("the store cannot be asked whether the other proxies know these keys: {0}")]
+    Store(#[from] StoreError),
 }
 
 impl Peers {
-    pub(super) fn new(state: &State) -> Peers {
-        Peers { backend: Arc::clone(&state.backend), process: state.process, announcement: announcement(&state.keys) }
+    pub(super) fn new(state: &State, keys: &KeySet) -> Peers {
+        let (backend, announcement) = (Arc::clone(&state.backend), Mutex::new(announcement(keys)));
+        Peers { backend, process: state.process, announcement }
+    }
+
+    /// Tells the others that this proxy has these keys from now on. If they do not understand one another, nothing has changed.
+    pub(super) async fn take_up(&self, keys: &KeySet) -> Result<(), KeysRefused> {
+        let mut announced = self.announcement.lock().await;
+        let next = announcement(keys);
+        let refused = match self.compare(&next).await {
+            Ok(None) => {
+                *announced = next;
+                return Ok(());
+            }
+            Ok(Some(disagreement)) => disagreement.into(),
+            Err(error) => error.into(),
+        };
+        if let Err(error) = self.compare(&announced).await {
+            warn!(%error, "the other proxies cannot be told that this one keeps its keys");
+        }
+        Err(refused)
     }
 
     /// Returns once this proxy and all others understand one another. Ends the process if they do not: a proxy that went on
@@ -29,7 +59,8 @@ impl Peers {
     pub(super) async fn agree(&self) {
         let mut said = false;
         loop {
-            match self.compare().await {
+            let compared = self.compare(&*self.announcement.lock().await).await;
+            match compared {
                 Ok(None) => return,
                 Ok(Some(disagreement)) => {
                     self.withdraw().await;
@@ -50,7 +81,8 @@ impl Peers {
     pub(super) async fn stay_in_touch(&self) {
         loop {
             tokio::time::sleep(ANNOUNCEMENT_LEASE / 3).await;
-            match self.compare().await {
+            let compared = self.compare(&*self.announcement.lock().await).await;
+            match compared {
                 Ok(None) => {}
                 Ok(Some(disagreement)) => error!("{disagreement}"),
                 Err(error) => warn!(%error, "the other proxies cannot be told which keys this one has"),
@@ -68,9 +100,9 @@ impl Peers {
         }
     }
 
-    async fn compare(&self) -> Result<Option<Disagreement>, StoreError> {
-        let others = self.backend.announce(self.process, Some(&self.announcement)).await?;
-        Ok(others.iter().find_map(|other| self.announcement.disagreement(other)))
+    async fn compare(&self, announcement: &Announcement) -> Result<Option<Disagreement>, StoreError> {
+        let others = self.backend.announce(self.process, Some(announcement)).await?;
+        Ok(others.iter().find_map(|other| announcement.disagreement(other)))
     }
 }
 

@@ -1,32 +1,34 @@
-//! What outlives a configuration: keys, sessions, metrics.
+//! What outlives a configuration: sessions, counted logins, metrics. And the keys, which are read from where it says.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::compile::login_limits;
 use super::error::StartError;
 use crate::config::{self, Config, RedisPrimary, StoreKind};
 use crate::keys;
+use crate::login::Lasting;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::redis::{Copies, FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
-use crate::store::{Backend, Mirror, Observe, Sessions};
+use crate::store::{Backend, Mirror, Observe, Sessions, UsedMarks, UsedMarksWriter};
 use crate::telemetry::Metrics;
 use crate::token::{Algorithm, KeySet};
 
 /// What a process has, whatever is configured anew.
 pub(super) struct State {
-    pub(super) keys: Arc<KeySet>,
     pub(super) mirror: Arc<Mirror>,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) logins: Lasting,
+    pub(super) used: UsedMarks,
     /// A random number that names this process.
     pub(super) process: u64,
 }
 
-pub(super) fn open(config: &Config) -> Result<State, StartError> {
-    let keys = Arc::new(open_keys(config)?);
+pub(super) fn open(config: &Config) -> Result<(State, UsedMarksWriter), StartError> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
     let mirror = Arc::new(Mirror::new());
@@ -53,7 +55,10 @@ pub(super) fn open(config: &Config) -> Result<State, StartError> {
     }
     let mut process = [0; 8];
     aws_lc_rs::rand::fill(&mut process).map_err(|_| StartError::Randomness)?;
-    Ok(State { keys, mirror, backend, sessions: Arc::new(sessions), metrics, process: u64::from_le_bytes(process) })
+    let process = u64::from_le_bytes(process);
+    let logins = Lasting::new(login_limits(&config.login).throttle).ok_or(StartError::Randomness)?;
+    let (used, writer) = UsedMarks::new();
+    Ok((State { mirror, backend, sessions: Arc::new(sessions), metrics, logins, used, process }, writer))
 }
 
 /// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the
@@ -67,16 +72,32 @@ fn access_tail(config: &Config) -> Duration {
     config.access_token.lifetime + 2 * config.access_token.skew + 2 * config.store.deadline + failover
 }
 
-fn open_keys(config: &Config) -> Result<KeySet, StartError> {
+/// The keys. They are made only at the first start; those that are in use stay the same, as long as the file holds them.
+pub(super) fn open_keys(config: &Config, in_use: Option<&Arc<KeySet>>) -> Result<Arc<KeySet>, StartError> {
     let algorithm = algorithm(config.keys.algorithm);
-    Ok(match (&config.keys.file, &config.store.kind) {
-        (_, StoreKind::Memory) => keys::ephemeral(algorithm)?,
-        (Some(file), _) => keys::load(file)?,
-        (None, _) => {
+    let keys = match (keys_file(config), in_use) {
+        (None, Some(in_use)) => return Ok(Arc::clone(in_use)),
+        (None, None) => keys::ephemeral(algorithm)?,
+        (Some(file), None) if config.keys.file.is_none() => {
             make_folder(&config.data_dir)?;
-            keys::load_or_create(&config.data_dir.join("keys.jwks"), algorithm)?
+            keys::load_or_create(&file, algorithm)?
         }
+        (Some(file), _) => keys::load(&file)?,
+    };
+    Ok(match in_use {
+        Some(in_use) if **in_use == keys => Arc::clone(in_use),
+        _ => Arc::new(keys),
     })
+}
+
+/// Where the keys are; none if they go with the process.
+pub(super) fn keys_file(config: &Config) -> Option<PathBuf> {
+    match config.store.kind {
+        StoreKind::Memory => None,
+        StoreKind::Embedded { .. } | StoreKind::Redis(_) => {
+            Some(config.keys.file.clone().unwrap_or_else(|| config.data_dir.join("keys.jwks")))
+        }
+    }
 }
 
 fn algorithm(algorithm: config::Algorithm) -> Algorithm {

@@ -2,17 +2,28 @@
 
 use std::sync::Arc;
 
+use super::compile::{Before, login_limits};
 use super::error::StartError;
-use crate::config::{self, UPSTREAM_LOGINS_AT_A_TIME, Users};
+use crate::config::{self, Config, UPSTREAM_LOGINS_AT_A_TIME, Users};
 use crate::login::upstream::{
     Csrf, JsonIs, Logout, Roles, Sends, ServerSpec, Source, Subject, Success, UpstreamSpec, Userinfo,
 };
-use crate::login::{self, Authenticator, LoginLimits, UpstreamLogin};
+use crate::login::{self, Authenticator, Lasting, UpstreamLogin};
 
-pub(super) fn open(users: &Users, limits: LoginLimits) -> Result<Arc<dyn Authenticator>, StartError> {
-    Ok(match users {
-        Users::File(path) => login::users_file(path, limits)?,
-        Users::Upstream(login) => Arc::new(UpstreamLogin::new(spec(login), limits.throttle)?),
+/// The way to log in. What was counted and seen goes on.
+pub(super) fn open(
+    config: &Config,
+    lasting: &Lasting,
+    before: Option<Before<'_>>,
+) -> Result<Arc<dyn Authenticator>, StartError> {
+    let same = before.filter(|before| before.config.users == config.users);
+    Ok(match (&config.users, same) {
+        (Users::File(path), _) => login::users_file(path, &login_limits(&config.login), lasting)?,
+        // It would ask the app once more whether it refuses anybody. What is in a file may have changed.
+        (Users::Upstream(login), Some(before)) if login.tls.as_ref().is_none_or(|tls| tls.ca_file.is_none()) => {
+            Arc::clone(&before.compiled.endpoints.login)
+        }
+        (Users::Upstream(login), _) => Arc::new(UpstreamLogin::new(spec(login), lasting)?),
     })
 }
 

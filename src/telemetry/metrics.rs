@@ -208,6 +208,18 @@ impl Metrics {
         Ok(())
     }
 
+    /// A certificate that is not configured any more: its series goes, or it would look as if it ran out.
+    pub fn certificate_gone(&self, certificate: &str) {
+        // An error means that there was none.
+        let _ = self.certificate_not_after.remove_label_values(&[certificate]);
+    }
+
+    /// A server that is not configured any more: its series goes, or it would look as if it were up, or down, for ever.
+    pub fn server_gone(&self, upstream: &str, server: &str) {
+        // An error means that there was none.
+        let _ = self.upstream_up.remove_label_values(&[upstream, server]);
+    }
+
     /// Reads the size of the mirror and the time of its last synchronisation from here, whenever somebody looks.
     pub fn read_mirror(&self, mirror: Arc<Mirror>) {
         let list = Arc::clone(&mirror);

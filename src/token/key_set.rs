@@ -116,6 +116,15 @@ impl KeySet {
     }
 }
 
+/// The same keys, and the same of them active: an id is a thumbprint of the whole key.
+impl PartialEq for KeySet {
+    fn eq(&self, other: &KeySet) -> bool {
+        let signing = |set: &KeySet| set.signing.iter().map(|key| (key.id.clone(), key.algorithm)).collect::<Vec<_>>();
+        let mac = |set: &KeySet| set.mac.iter().map(|key| key.id.clone()).collect::<Vec<_>>();
+        signing(self) == signing(other) && mac(self) == mac(other)
+    }
+}
+
 impl fmt::Debug for KeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.key_ids()).finish()

@@ -11,14 +11,15 @@ use secrecy::SecretString;
 pub struct Listener {
     /// `address`.
     pub address: SocketAddr,
-    /// `tls`. None: plain http.
-    pub tls: Option<Tls>,
+    /// `tls`: one, or a list of which the client's SNI chooses; the first is for whoever asks for none of their names. Empty:
+    /// plain http.
+    pub tls: Vec<Tls>,
     /// `h2c`: HTTP/2 without TLS (prior knowledge, RFC 9113 section 3.3) beside HTTP/1.1. Only without `tls`, where HTTP/2 is
     /// agreed on by ALPN. Default true.
     pub h2c: bool,
 }
 
-/// A listener's certificate.
+/// A certificate of a listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Tls {
     /// `certificate`: PEM, the chain with the leaf first.

@@ -90,6 +90,8 @@ pub struct Config {
     /// `routes`, in the order of the file, which means nothing: the most specific one wins. The short form makes `app`,
     /// and one called `public:PATH` for each path under `public`.
     pub routes: Vec<Route>,
+    /// The file that all this was read from, and every file that it names.
+    pub files: Vec<PathBuf>,
     /// What is allowed and still worth a look. To be reported at start.
     pub warnings: Vec<Warning>,
 }

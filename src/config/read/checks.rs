@@ -43,7 +43,7 @@ fn listeners(top: &Table<'_>, config: &Config) {
         }
         seen.push(listener.address);
         let local = listener.address.ip().is_loopback();
-        if !local && listener.tls.is_none() && config.trusted_proxies.is_empty() {
+        if !local && listener.tls.is_empty() && config.trusted_proxies.is_empty() {
             listen.warn(format!(
                 "{} is plain http: passwords and tokens cross the network readable; give it `tls`, or end TLS before it \
                  and name that proxy in `trusted_proxies`",

@@ -29,11 +29,11 @@ pub(super) fn listeners(top: &Table<'_>) -> Vec<Listener> {
 
 fn listener(item: Item<'_>) -> Option<Listener> {
     if !item.is_table() {
-        return Some(Listener { address: address(item)?, tls: None, h2c: true });
+        return Some(Listener { address: address(item)?, tls: Vec::new(), h2c: true });
     }
     let table = item.table(schema::LISTENER)?;
     let bound = table.need("address", WANT_ADDRESS).and_then(address);
-    let tls = table.get("tls").map(tls);
+    let tls = table.get("tls");
     let h2c = table.get("h2c").and_then(|h2c| {
         if tls.is_some() {
             h2c.error(
@@ -43,10 +43,19 @@ fn listener(item: Item<'_>) -> Option<Listener> {
         h2c.bool()
     });
     let h2c = h2c.unwrap_or(tls.is_none());
-    Some(Listener { address: bound?, tls: tls.flatten(), h2c })
+    let tls = tls.map(certificates).unwrap_or_default();
+    Some(Listener { address: bound?, tls, h2c })
 }
 
-fn tls(item: Item<'_>) -> Option<Tls> {
+/// One certificate, or a list of them.
+fn certificates(item: Item<'_>) -> Vec<Tls> {
+    if !item.is_list() {
+        return certificate(item).into_iter().collect();
+    }
+    item.list_of("a list of tables with `certificate` and `key`", certificate)
+}
+
+fn certificate(item: Item<'_>) -> Option<Tls> {
     let table = item.table(schema::TLS)?;
     let certificate = table.need("certificate", "the path of a PEM file, the chain with the leaf first");
     let key = table.need("key", "the path of a PEM file with the private key");

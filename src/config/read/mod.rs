@@ -76,6 +76,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         shutdown: Shutdown { drain: drain.unwrap_or(seconds(30)) },
         upstreams,
         routes,
+        files: Vec::new(),
         warnings: Vec::new(),
     };
     checks::across(&top, &config);

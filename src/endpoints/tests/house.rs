@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::rig::{Recorder, Rigged, Unobserved, Users};
-use crate::endpoints::{AppSessions, CookieShape, Endpoints, Request, SameSite};
+use crate::endpoints::{CookieShape, Endpoints, Request, SameSite};
 use crate::gate::{Endpoint, Identity, IdentityHeaders, Reason, Reply, Sender};
 use crate::session::{LateRetry, RotationPolicy, Session, SessionId};
 use crate::store::memory::Memory;
@@ -80,7 +80,7 @@ impl House {
             access_cookie: None,
             body_transport: false,
             login_page: None,
-            app_sessions: AppSessions::default(),
+            app_sessions: Arc::default(),
             events: Arc::clone(&heard) as _,
             clock: Arc::new(move || Timestamp::from_millis(ticks.load(Ordering::SeqCst))),
         };

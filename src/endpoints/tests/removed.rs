@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::house::House;
 use super::rig::Fault;
+use crate::endpoints::Removed;
 use crate::session::EndReason;
 
 async fn told_of(house: &House, subjects: &[&str]) {
-    let (tell, told) = mpsc::channel(8);
+    let (tell, removed) = Removed::new();
     for subject in subjects {
         tell.send((*subject).to_owned()).await.unwrap();
     }
     drop(tell);
-    tokio::time::timeout(Duration::from_secs(30), house.endpoints.end_sessions_of(told)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), removed.end_sessions(|| &house.endpoints)).await.unwrap();
 }
 
 #[tokio::test]

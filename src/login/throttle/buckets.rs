@@ -70,6 +70,11 @@ impl<K: Copy + Eq + Hash> Buckets<K> {
         Buckets { budget, entries_max: entries_max.max(16), entries: HashMap::new() }
     }
 
+    pub(super) fn limit(&mut self, budget: Budget, entries_max: usize) {
+        self.budget = budget;
+        self.entries_max = entries_max.max(16);
+    }
+
     pub(super) fn check(&self, key: &K, now: Instant) -> Result<(), Exhausted> {
         self.entries.get(key).map_or(Ok(()), |bucket| bucket.check(self.budget, now))
     }

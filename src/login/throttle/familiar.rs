@@ -31,6 +31,12 @@ impl Familiar {
         Familiar { budget, lasts, accounts_max: accounts_max.max(16), accounts: HashMap::new() }
     }
 
+    pub(super) fn limit(&mut self, budget: Budget, lasts: Duration, accounts_max: usize) {
+        self.budget = budget;
+        self.lasts = lasts;
+        self.accounts_max = accounts_max.max(16);
+    }
+
     /// The budget of the account there, if it has logged in from there.
     pub(super) fn get(&mut self, account: Tag, address: Tag, now: Instant) -> Option<&mut Bucket> {
         let lasts = self.lasts;

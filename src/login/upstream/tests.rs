@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::login::limits::Budget;
+use crate::login::limits::{Budget, ThrottleLimits};
 
 const REFUSED: &[u8] = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n";
 
@@ -39,7 +39,7 @@ async fn app_keeping(cookies: &[&str]) -> (TcpListener, UpstreamLogin) {
     };
     let budget = Budget::new(2, 3600);
     let throttle = ThrottleLimits { per_account_and_address: budget, ..ThrottleLimits::default() };
-    (app, UpstreamLogin::new(spec, throttle).unwrap())
+    (app, UpstreamLogin::new(spec, &Lasting::new(throttle).unwrap()).unwrap())
 }
 
 fn credentials() -> Credentials {

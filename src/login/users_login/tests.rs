@@ -46,7 +46,8 @@ fn limits() -> LoginLimits {
 }
 
 fn open(folder: &TempDir, limits: LoginLimits) -> Arc<dyn Authenticator> {
-    users_file(&folder.path().join("users.yaml"), limits).unwrap()
+    let lasting = Lasting::new(limits.throttle.clone()).unwrap();
+    users_file(&folder.path().join("users.yaml"), &limits, &lasting).unwrap()
 }
 
 async fn login(

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 use super::{Live, PATIENCE};
@@ -21,13 +22,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 
 impl Live {
-    /// Ends requests whose session ends, for as long as it is polled.
-    pub async fn watch(&self, compiled: &Compiled) {
-        tokio::join!(self.listen(compiled), self.look(compiled), self.ask(compiled));
+    /// Ends requests whose session ends, for as long as it is polled. Each look goes by the configuration of its time.
+    pub async fn watch(&self, current: &ArcSwap<Compiled>) {
+        tokio::join!(self.listen(current), self.look(current), self.ask(current));
     }
 
-    async fn listen(&self, compiled: &Compiled) {
-        let revocations = &compiled.mirror.revocations;
+    async fn listen(&self, current: &ArcSwap<Compiled>) {
+        // These outlive every configuration.
+        let (mirror, metrics) = {
+            let compiled = current.load();
+            (Arc::clone(&compiled.mirror), Arc::clone(&compiled.metrics))
+        };
+        let revocations = &mirror.revocations;
         let mut heard = 0;
         // When those that had only just begun are old enough.
         let mut once_more = None;
@@ -42,27 +48,28 @@ impl Live {
                     true => Err(Reason::SessionEnded),
                     false => Ok(()),
                 };
-                self.cut(has_not_ended, |reason| compiled.metrics.cut(reason));
+                self.cut(has_not_ended, |reason| metrics.cut(reason));
             }
             tokio::time::sleep(LISTEN_EVERY).await;
         }
     }
 
-    async fn look(&self, compiled: &Compiled) {
+    async fn look(&self, current: &ArcSwap<Compiled>) {
         let mut known_at = [Instant::now(); PARTITIONS];
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            self.cut_unknown(compiled, &mut known_at);
+            self.cut_unknown(&current.load(), &mut known_at);
         }
     }
 
     /// By itself: a store that does not answer must not hold up what is cut off without it.
-    async fn ask(&self, compiled: &Compiled) {
+    async fn ask(&self, current: &ArcSwap<Compiled>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            let compiled = current.load_full();
             let expired = self.expired(Timestamp::now().minus(compiled.policy.skew));
             if !expired.is_empty() {
-                self.renew_or_cut(compiled, expired).await;
+                self.renew_or_cut(&compiled, expired).await;
             }
         }
     }

@@ -43,6 +43,12 @@ impl Endpoint {
         }
     }
 
+    /// Takes over what is known of the address: a reload changes nothing about that.
+    pub(super) fn inherit(&self, before: &Endpoint) {
+        self.state.store(before.state.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.failures.store(before.failures.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     pub(super) fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
             up if up == State::Up as u8 => State::Up,

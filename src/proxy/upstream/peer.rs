@@ -65,6 +65,12 @@ impl Peers {
         Ok(Peers { spec, ca, group_key })
     }
 
+    /// Would they make the very same peers? Then nothing that is spoken over a connection differs either.
+    pub(super) fn are_those_of(&self, other: &Peers) -> bool {
+        // The key stands for what was read from files.
+        self.spec == other.spec && self.group_key == other.group_key
+    }
+
     /// The peer for one address of `server`.
     pub(super) fn peer(&self, server: &ServerSpec, address: SocketAddr) -> HttpPeer {
         let spec = &self.spec;

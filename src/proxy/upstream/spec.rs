@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 
 /// A group of servers that are equals, and how they are spoken to.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamSpec {
     /// The configured name.
     pub name: String,
@@ -57,7 +57,7 @@ pub enum Balance {
 }
 
 /// How servers are asked whether they work.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HealthCheckSpec {
     /// `GET` this path; 2xx and 3xx mean that the server works. Without a path, a TCP connection is enough.
     pub path: Option<String>,

@@ -21,12 +21,17 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Makes the upstreams. `report` is called every few seconds for each server.
+    /// Makes the upstreams, which go on where those of the same names in `before` have come to. `report` is called every few
+    /// seconds for each server.
     pub fn new(
         specs: impl IntoIterator<Item = UpstreamSpec>,
+        before: Option<&Upstreams>,
         report: impl Fn(usize, usize, bool) + Send + Sync + 'static,
     ) -> Result<Upstreams, UpstreamError> {
-        let upstreams = specs.into_iter().map(|spec| Upstream::new(spec).map(Arc::new));
+        let upstreams = specs.into_iter().map(|spec| {
+            let before = before.and_then(|before| before.iter().find(|upstream| upstream.name() == spec.name));
+            Upstream::new(spec).map(|upstream| upstream.inherit(before))
+        });
         Ok(Upstreams { upstreams: upstreams.collect::<Result<_, _>>()?, report: Arc::new(report) })
     }
 
@@ -50,7 +55,7 @@ impl Upstreams {
         while resolving.join_next().await.is_some() {}
     }
 
-    /// Resolves names and checks servers until the process ends.
+    /// Resolves names and checks servers until the process ends, or this is dropped.
     pub async fn run(&self, mut shutdown: ShutdownWatch) {
         // It reads the system's certificates, so it is made only if somebody needs it.
         let connector = self.iter().any(|upstream| upstream.checks_http()).then(|| Arc::new(Connector::new(None)));

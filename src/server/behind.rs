@@ -1,0 +1,119 @@
+//! What goes on behind the requests, on a thread of its own: following the store, watching upstreams and users, reading the
+//! configuration anew, leaving in good order.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::ServiceReadyNotifier;
+use pingora::services::background::BackgroundService;
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex, Notify, mpsc};
+
+use super::peers::Peers;
+use super::reload::Reload;
+use super::state::State;
+use crate::admin::Readiness;
+use crate::endpoints::Removed;
+use crate::proxy::{Compiled, Flying, Live};
+use crate::store::UsedMarksWriter;
+
+/// How often entries that no living access token can name are dropped from the mirror.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What goes on behind the requests.
+pub(super) struct Behind {
+    pub(super) state: Arc<State>,
+    pub(super) peers: Arc<Peers>,
+    pub(super) current: Arc<ArcSwap<Compiled>>,
+    /// Another configuration is current.
+    pub(super) changed: Arc<Notify>,
+    pub(super) live: Arc<Live>,
+    pub(super) listening: Vec<SocketAddr>,
+    pub(super) readiness: Arc<Readiness>,
+    /// Taken when it starts.
+    pub(super) once: Mutex<Option<Once>>,
+}
+
+/// What there is one of, to be used up.
+pub(super) struct Once {
+    pub(super) used: UsedMarksWriter,
+    pub(super) reload: Reload,
+    /// The process does not leave before this is gone.
+    pub(super) flying: Flying,
+}
+
+#[async_trait]
+impl BackgroundService for Behind {
+    /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
+    async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
+        let Some(Once { used, reload, flying }) = self.once.lock().await.take() else { return };
+        let sweep = async {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                self.state.mirror.remove_expired();
+            }
+        };
+        let (tell, removed) = Removed::new();
+        let watch = shutdown.clone();
+        let of_configurations = async {
+            self.current.load_full().upstreams.resolve().await;
+            ready.notify_ready();
+            self.watch_by_configuration(watch, tell).await;
+        };
+        let listening = async {
+            for address in &self.listening {
+                wait_until_open(*address).await;
+            }
+            self.readiness.set_configured();
+        };
+        let follow = async {
+            // Nothing of the store counts until it is certain that all proxies on it understand one another.
+            self.peers.agree().await;
+            tokio::join!(self.state.backend.follow(&self.state.mirror), self.peers.stay_in_touch());
+        };
+        let leave = async {
+            // An error means that nobody is left who could ask for the end.
+            let _ = shutdown.wait_for(|ending| *ending).await;
+            self.peers.withdraw().await;
+            drop(flying);
+        };
+        let marks = used.run(Arc::clone(&self.state.sessions));
+        let endings = removed.end_sessions(|| Arc::clone(&self.current.load().endpoints));
+        let live = self.live.watch(&self.current);
+        tokio::join!(follow, marks, sweep, of_configurations, listening, endings, live, reload.run(), leave);
+    }
+}
+
+impl Behind {
+    /// Watches what the configuration of the day names: who is watched by the one before is not, from the moment that it changes.
+    async fn watch_by_configuration(&self, shutdown: ShutdownWatch, removed: mpsc::Sender<String>) {
+        loop {
+            let compiled = self.current.load_full();
+            let watch = async {
+                let upstreams = compiled.upstreams.run(shutdown.clone());
+                tokio::join!(upstreams, compiled.endpoints.login.watch_removed(removed.clone()));
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = watch => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+}
+
+/// Waits until the address takes connections. Pingora does not say when it does.
+async fn wait_until_open(address: SocketAddr) {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    while TcpStream::connect((reachable, address.port())).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
