@@ -98,10 +98,23 @@ pub(super) const IDENTITY_HEADERS: Keys = &["subject", "roles", "scopes", "sessi
 pub(super) const LIMITS: Keys =
     &["connections", "header_size", "header_timeout", "body_size", "body_timeout", "keep_alive"];
 pub(super) const SHUTDOWN: Keys = &["drain"];
-pub(super) const UPSTREAM: Keys =
-    &["servers", "balance", "health_check", "connect_timeout", "read_timeout", "tls", "protocol"];
+pub(super) const UPSTREAM: Keys = &[
+    "servers",
+    "balance",
+    "health_check",
+    "ejection",
+    "retries",
+    "requests",
+    "connect_timeout",
+    "read_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "tls",
+    "protocol",
+];
 pub(super) const HEALTH_CHECK: Keys = &["path", "interval", "timeout"];
-pub(super) const UPSTREAM_TLS: Keys = &["ca_file", "server_name"];
+pub(super) const EJECTION: Keys = &["failures", "for", "status"];
+pub(super) const UPSTREAM_TLS: Keys = &["ca_file", "server_name", "certificate", "key"];
 pub(super) const ROUTE: Keys = &[
     "name",
     "host",
@@ -160,6 +173,7 @@ pub(super) const ALL: &[(&str, Keys)] = &[
     ("shutdown", SHUTDOWN),
     ("upstreams.*", UPSTREAM),
     ("upstreams.*.health_check", HEALTH_CHECK),
+    ("upstreams.*.ejection", EJECTION),
     ("upstreams.*.tls", UPSTREAM_TLS),
     ("routes[]", ROUTE),
 ];

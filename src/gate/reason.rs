@@ -99,6 +99,8 @@ reasons! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, Some("temporarily_unavailable"), "Too many requests of this kind are under way; try again shortly.";
     /// The upstream cannot be reached, or breaks HTTP's rules.
     UpstreamFailed = "upstream_failed", BAD_GATEWAY, None, "The application behind this proxy did not answer properly.";
+    /// The upstream has as many requests under way as it may.
+    UpstreamBusy = "upstream_busy", SERVICE_UNAVAILABLE, None, "The application behind this proxy has as many requests under way as it may have; try again shortly.";
     /// No server of the upstream is up.
     UpstreamUnavailable = "upstream_unavailable", SERVICE_UNAVAILABLE, None, "The application behind this proxy is down.";
     /// The upstream did not answer in time.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::app_session::KeptCookies;
 use super::facts::{RequestFacts, Verifier};
 use super::service::ConnectionLimits;
-use super::upstream::{Picked, Upstreams};
+use super::upstream::{Picked, Unavailable, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
 use crate::store::Mirror;
@@ -90,8 +90,8 @@ impl Compiled {
     }
 
     /// Opens the upstream that the grant is for. There is no other way to reach one.
-    pub(super) fn open(&self, grant: &Grant) -> Option<Picked> {
-        self.upstreams.get(grant.upstream()).and_then(|upstream| upstream.pick())
+    pub(super) fn open(&self, grant: &Grant) -> Result<Picked, Unavailable> {
+        self.upstreams.get(grant.upstream()).map_or(Err(Unavailable::Down), |upstream| upstream.open())
     }
 
     /// What is measured of the upstream that the grant is for.

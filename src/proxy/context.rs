@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode};
 use super::compiled::Compiled;
 use super::live::Listed;
 use super::shutdown::Flying;
-use super::upstream::Picked;
+use super::upstream::{Picked, Unavailable};
 use crate::gate::{Client, CorsAnswer, Grant, Reason, Reply, Scheme};
 
 /// What is known of one request.
@@ -65,6 +65,25 @@ impl Context {
         }
     }
 
+    /// Opens the upstream that the grant is for; if that cannot be, says why.
+    pub(super) fn open(&mut self, grant: &Grant) -> Result<(), Reason> {
+        self.picked = Some(self.compiled.open(grant).map_err(|why| match why {
+            Unavailable::Down => Reason::UpstreamUnavailable,
+            Unavailable::Busy => {
+                if let Some(metrics) = self.compiled.upstream_metrics(grant) {
+                    metrics.refused();
+                }
+                Reason::UpstreamBusy
+            }
+        })?);
+        Ok(())
+    }
+
+    /// Has the upstream answered?
+    pub(super) fn is_answered(&self) -> bool {
+        self.status.is_some_and(is_answer)
+    }
+
     /// An answer of ours, with the cookies that came of this request.
     pub(super) fn with_new_cookies(&mut self, reply: Reply) -> Reply {
         self.new_cookies.drain(..).fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie))
@@ -76,6 +95,11 @@ impl Context {
             self.compiled.route_metrics.route(self.route).ended(self.status);
         }
     }
+}
+
+/// An answer, and not what only announces one (100, 103).
+pub(super) fn is_answer(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 impl Drop for Context {

@@ -6,6 +6,7 @@
 //! not judged; a head that a client sends slowly or without end holds more than its connection.
 
 mod app_session;
+mod attempt;
 mod body;
 mod certificates;
 mod compiled;

@@ -18,7 +18,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::warn;
 
 use super::compiled::Compiled;
-use super::context::Context;
+use super::context::{Context, is_answer};
 use super::facts::RequestFacts;
 use super::failure::{reason_of, told};
 use super::forward::{Forwarding, RequestIds};
@@ -29,7 +29,7 @@ use super::service::Shared;
 use super::shutdown::InFlight;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
-use super::{app_session, body};
+use super::{app_session, attempt, body};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
 use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Service, decide, ticket};
 
@@ -197,7 +197,11 @@ impl ProxyHttp for Phases {
                 let announced = session.req_header().headers.get(CONTENT_LENGTH);
                 let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
                 let body_bytes_max = context.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
-                if announced.is_none_or(|length| length <= body_bytes_max) {
+                if announced.is_some_and(|length| length > body_bytes_max) {
+                    Reply::refusal(Reason::BodyTooLarge)
+                } else if let Err(reason) = context.open(&grant) {
+                    Reply::refusal(reason)
+                } else {
                     if Phases::is_grpc(session.req_header()) {
                         session.set_read_timeout(Some(STREAM_IDLE));
                     }
@@ -206,7 +210,6 @@ impl ProxyHttp for Phases {
                     context.grant = Some(grant);
                     return Ok(false);
                 }
-                Reply::refusal(Reason::BodyTooLarge)
             }
             Decision::Serve(service) => self.serve(session, context, service).await,
             Decision::Preflight => context.compiled.policy.origins.preflight(&session.req_header().headers),
@@ -228,22 +231,13 @@ impl ProxyHttp for Phases {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let Some(grant) = &context.grant else {
-            return Error::e_explain(ErrorType::InternalError, "a request without a grant asked for an upstream");
-        };
-        let Some(picked) = context.compiled.open(grant) else {
-            context.failure = Some(Reason::UpstreamUnavailable);
-            return Error::e_explain(ErrorType::ConnectError, "no server of the upstream is up")
-                .map_err(|e: Box<Error>| e.into_up());
-        };
-        let mut peer = Box::new(HttpPeer::clone(&picked));
+        let mut peer = attempt::begin(context)?;
         if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
             peer.options.read_timeout = Some(STREAM_IDLE);
         }
         if session.is_upgrade_req() {
             prepare_for_upgrade(&mut peer);
         }
-        context.picked = Some(picked);
         context.asked_upstream = Some(Instant::now());
         Ok(peer)
     }
@@ -308,6 +302,9 @@ impl ProxyHttp for Phases {
     ) -> Result<()> {
         let metrics = context.grant.as_ref().and_then(|grant| context.compiled.upstream_metrics(grant));
         context.status = Some(response.status);
+        if let Some(picked) = context.picked.as_ref().filter(|_| is_answer(response.status)) {
+            picked.answered(response.status);
+        }
         if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
             metrics.responded(asked.elapsed());
         }
@@ -322,7 +319,7 @@ impl ProxyHttp for Phases {
         respond::end_connection_if_leaving(session);
         let (own_cookies, origins) = (&context.compiled.own_cookies, &context.compiled.policy.origins);
         respond::clean(response, own_cookies, origins, context.cors.as_ref())?;
-        if !response.status.is_informational() || response.status == StatusCode::SWITCHING_PROTOCOLS {
+        if is_answer(response.status) {
             if context.grant.as_ref().is_some_and(|grant| Phases::speaks_by_cookie(&context.compiled, grant)) {
                 respond::keep_private(response)?;
             }
@@ -336,14 +333,20 @@ impl ProxyHttp for Phases {
         _session: &mut Session,
         _peer: &HttpPeer,
         context: &mut Context,
-        mut error: Box<Error>,
+        error: Box<Error>,
     ) -> Box<Error> {
-        if let Some(picked) = context.picked.take() {
-            picked.connect_failed();
-        }
-        // Nothing has been sent, so even a POST may try another server.
-        error.set_retry(true);
-        error
+        attempt::not_connected(context, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        context: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        attempt::failed(session, context, error, reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
@@ -351,9 +354,7 @@ impl ProxyHttp for Phases {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         // What only announced an answer (100, 103) was none.
-        let is_answer =
-            |head: &ResponseHeader| !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS;
-        if !session.response_written().is_some_and(is_answer) {
+        if !session.response_written().is_some_and(|head| is_answer(head.status)) {
             session.set_keepalive(None);
             let reply = context.with_new_cookies(Reply::refusal(reason));
             if let Err(error) = respond::write(session, &reply, context.cors.as_ref()).await {

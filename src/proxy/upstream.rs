@@ -1,14 +1,15 @@
 //! Upstreams: groups of servers, of which each request gets one that works.
 //!
 //! Names are resolved and servers are checked beside the requests; a request only picks, from memory. A server that a
-//! request could not reach is passed over until it has been reached again.
+//! request could not reach is passed over until it has been reached again, and one whose requests fail in a row for a while.
 //!
 //! What must never happen in here: a request waits for a name server or a health check; a certificate goes unverified; a
 //! connection without a timeout; one upstream uses a connection of another.
 
+mod ejection;
 mod endpoint;
-mod inherit;
 mod peer;
+mod pick;
 mod probe;
 mod spec;
 #[cfg(test)]
@@ -17,29 +18,34 @@ mod upgrade;
 mod upstreams;
 mod watch;
 
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use pingora::upstreams::peer::HttpPeer;
+use tokio::sync::Notify;
 
-use self::endpoint::{Endpoint, State};
+pub use self::ejection::Ejection;
+use self::endpoint::Endpoint;
 use self::peer::Peers;
-pub use self::spec::{Balance, HealthCheckSpec, ServerSpec, UpstreamError, UpstreamSpec};
-pub(super) use self::upgrade::prepare as prepare_for_upgrade;
-pub use self::upstreams::Upstreams;
+pub use self::pick::{Picked, Unavailable};
+pub use self::spec::{
+    Balance, ClientCertificate, HealthCheckSpec, RETRIES_MAX, ServerSpec, UpstreamError, UpstreamSpec,
+};
+pub(super) use self::upgrade::{own_connection, prepare as prepare_for_upgrade};
+pub use self::upstreams::{News, Upstreams};
 
 /// A group of servers.
 pub struct Upstream {
-    name: String,
+    spec: Arc<UpstreamSpec>,
     servers: Box<[Server]>,
-    balance: Balance,
-    health_check: Option<HealthCheckSpec>,
     peers: Peers,
     /// Every address of every server, as last resolved.
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     turn: AtomicUsize,
+    /// Requests under way.
+    under_way: AtomicUsize,
+    /// Some server has failed so often that it is to be judged.
+    failing: Notify,
 }
 
 struct Server {
@@ -57,7 +63,7 @@ impl Server {
 }
 
 impl Upstream {
-    /// Checks `spec` and reads its CA file. Servers that are given by address can be picked at once, others after
+    /// Checks `spec` and reads its files. Servers that are given by address can be picked at once, others after
     /// [`Upstream::resolve`].
     pub fn new(spec: UpstreamSpec) -> Result<Upstream, UpstreamError> {
         spec.check()?;
@@ -68,15 +74,16 @@ impl Upstream {
             resolved: AtomicBool::new(true),
         });
         let upstream = Upstream {
-            name: spec.name.clone(),
             servers: servers.collect(),
-            balance: spec.balance,
-            health_check: spec.health_check.clone(),
             peers: Peers::new(Arc::clone(&spec))?,
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            failing: Notify::new(),
+            spec,
         };
-        let literals = spec
+        let literals = upstream
+            .spec
             .servers
             .iter()
             .enumerate()
@@ -87,69 +94,39 @@ impl Upstream {
 
     /// The configured name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.spec.name
+    }
+
+    /// Requests under way.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     fn checks_http(&self) -> bool {
-        self.health_check.as_ref().is_some_and(|check| check.path.is_some())
+        self.spec.health_check.as_ref().is_some_and(|check| check.path.is_some())
     }
 
-    /// A server for a request; none if no server is up, or no name has been resolved yet.
-    pub fn pick(self: &Arc<Self>) -> Option<Picked> {
-        let endpoints = self.endpoints.load();
-        let chosen = self.choose(&endpoints, State::Up).or_else(|| self.choose(&endpoints, State::Suspect))?;
-        chosen.begin();
-        Some(Picked { upstream: Arc::clone(self), endpoint: Arc::clone(chosen) })
+    /// Was it made from the same specification, and from files that held the same?
+    fn is_like(&self, other: &Upstream) -> bool {
+        self.spec == other.spec && self.peers.is_like(&other.peers)
     }
 
-    fn choose<'a>(&self, endpoints: &'a [Arc<Endpoint>], state: State) -> Option<&'a Arc<Endpoint>> {
-        let able = || endpoints.iter().filter(|endpoint| endpoint.state() == state);
-        let count = able().count();
-        if count == 0 {
-            return None;
+    /// Takes over what `old`, of the same name, knows of servers that both have: their addresses, and who works.
+    fn inherit(&self, old: &Upstream) {
+        let known = old.endpoints.load();
+        let place = |spec: &ServerSpec| self.servers.iter().position(|server| server.spec == *spec);
+        let place_now = |endpoint: &Endpoint| place(&old.servers[endpoint.server].spec);
+        let mut addresses: Vec<_> = known.iter().filter_map(|known| Some((place_now(known)?, known.address))).collect();
+        addresses.extend(self.endpoints.load().iter().map(|endpoint| (endpoint.server, endpoint.address)));
+        addresses.sort_unstable();
+        addresses.dedup();
+        self.use_addresses(&addresses);
+        for endpoint in self.endpoints.load().iter() {
+            let is_same =
+                |known: &&Arc<Endpoint>| known.address == endpoint.address && place_now(known) == Some(endpoint.server);
+            if let Some(known) = known.iter().find(is_same) {
+                endpoint.inherit(known);
+            }
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % count;
-        match self.balance {
-            // A state can change between two looks: then the first that is left will do.
-            Balance::RoundRobin => able().nth(turn).or_else(|| able().next()),
-            // Among equals, one after the other.
-            Balance::LeastBusy => able().cycle().skip(turn).take(count).min_by_key(|endpoint| endpoint.busy()),
-        }
-    }
-}
-
-/// A server that was picked for a request. It counts as busy until this is dropped.
-pub struct Picked {
-    upstream: Arc<Upstream>,
-    endpoint: Arc<Endpoint>,
-}
-
-impl Picked {
-    /// The server's host and port, as in a URL.
-    pub fn authority(&self) -> &str {
-        &self.upstream.servers[self.endpoint.server].host_field
-    }
-
-    /// No connection could be made: others are preferred until the server has been reached again.
-    pub fn connect_failed(&self) {
-        if self.endpoint.connect_failed() {
-            let Endpoint { server, address, .. } = *self.endpoint;
-            let server = &self.upstream.servers[server].spec;
-            tracing::warn!(upstream = self.upstream.name, %server, %address, "the server takes no connections");
-        }
-    }
-}
-
-impl Deref for Picked {
-    type Target = HttpPeer;
-
-    fn deref(&self) -> &HttpPeer {
-        &self.endpoint.peer
-    }
-}
-
-impl Drop for Picked {
-    fn drop(&mut self) {
-        self.endpoint.end();
     }
 }

@@ -16,7 +16,9 @@ use crate::gate::{
     IdentityHeaderSpellings, LoginPage, Origins, PathPattern, Policy, Route, RouteTable, WhenStale,
 };
 use crate::login::LoginLimits;
-use crate::proxy::upstream::{Balance, HealthCheckSpec, ServerSpec, UpstreamSpec, Upstreams};
+use crate::proxy::upstream::{
+    Balance, ClientCertificate, Ejection, HealthCheckSpec, News, ServerSpec, UpstreamSpec, Upstreams,
+};
 use crate::proxy::{Compiled, ConnectionLimits, KeptCookies, Limits, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
 use crate::telemetry::{Metrics, UpstreamTable};
@@ -293,12 +295,22 @@ fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
             interval: check.interval,
             timeout: check.timeout,
         }),
+        ejection: upstream.ejection.as_ref().map(|ejection| Ejection {
+            failures: ejection.failures,
+            time: ejection.time,
+            statuses: ejection.statuses.clone(),
+        }),
+        retries: upstream.retries,
+        requests_max: upstream.requests_max,
         connect_timeout: upstream.connect_timeout,
         read_timeout: Some(upstream.read_timeout),
-        write_timeout: upstream.read_timeout,
-        idle_timeout: std::time::Duration::from_secs(60),
+        write_timeout: upstream.write_timeout,
+        idle_timeout: upstream.idle_timeout,
         server_name: tls.and_then(|tls| tls.server_name.clone()),
         ca_file: tls.and_then(|tls| tls.ca_file.clone()),
+        client_certificate: tls
+            .and_then(|tls| tls.certificate.clone())
+            .map(|(certificate, key)| ClientCertificate { certificate, key }),
         http2: upstream.protocol == config::Protocol::Http2,
     }
 }
@@ -320,11 +332,18 @@ fn open_upstreams(
     )?;
     let measured = Arc::new(measured);
     let report = Arc::clone(&measured);
-    let before = before.map(|before| &*before.compiled.upstreams);
-    let upstreams = Upstreams::new(config.upstreams.iter().map(upstream_spec), before, move |upstream, server, up| {
-        if let Some(metrics) = report.upstream(upstream) {
-            metrics.set_up(server, up);
+    let told = move |upstream: usize, news| {
+        let Some(metrics) = report.upstream(upstream) else { return };
+        match news {
+            News::Up { server, up } => metrics.set_up(server, up),
+            News::Ejected { server } => metrics.ejected(server),
+            News::UnderWay(requests) => metrics.set_under_way(requests),
         }
-    })?;
+    };
+    let specs = config.upstreams.iter().map(upstream_spec);
+    let upstreams = match before {
+        Some(before) => Upstreams::renewed(&before.compiled.upstreams, specs, told)?,
+        None => Upstreams::new(specs, told)?,
+    };
     Ok((Arc::new(upstreams), measured))
 }

@@ -40,6 +40,7 @@ use self::state::State;
 use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket};
 use crate::config::{Config, Listener};
 use crate::endpoints::Events;
+use crate::proxy::upstream::RETRIES_MAX;
 use crate::proxy::{Binding, Certificates, InFlight, Live, Shared, Signals, proxy_service};
 use crate::time::Timestamp;
 
@@ -173,8 +174,8 @@ fn check_free(address: SocketAddr) -> Result<(), StartError> {
 fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads: std::thread::available_parallelism().map_or(1, Into::into),
-        // The first attempt, and one more: only when nothing was sent, or an idempotent request met a dead connection.
-        max_retries: 2,
+        // Attempts, the first one included. How many a request really has is said by its upstream.
+        max_retries: 1 + RETRIES_MAX,
         // Ours ends the process as soon as it is idle: see `Signals`.
         grace_period_seconds: Some(config.shutdown.drain.as_secs() + 1),
         graceful_shutdown_timeout_seconds: Some(1),

@@ -11,14 +11,13 @@ mod upstreams;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
-};
+use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use self::labels::{Counters, Label};
 use self::registrar::Registrar;
 pub use self::routes::{RouteCounters, RouteTable};
 use self::scraped::Scraped;
+use self::upstreams::UpstreamFamilies;
 pub use self::upstreams::{UpstreamMetrics, UpstreamTable};
 use super::audit;
 use crate::endpoints::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
@@ -37,8 +36,7 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     auth_decisions: IntCounterVec,
     auth_decision_seconds: Histogram,
-    upstream_response_seconds: HistogramVec,
-    upstream_up: IntGaugeVec,
+    upstreams: UpstreamFamilies,
     logins: IntCounterVec,
     refreshes: IntCounterVec,
     logouts: IntCounterVec,
@@ -111,17 +109,7 @@ impl Metrics {
                 "How long the decision on a request took, the verification of its token included.",
                 DECISION_BUCKETS_S,
             )?,
-            upstream_response_seconds: make.histograms(
-                "upstream_response_seconds",
-                "How long an upstream took from the request to the head of its response.",
-                &["upstream"],
-                RESPONSE_BUCKETS_S,
-            )?,
-            upstream_up: make.gauges(
-                "upstream_up",
-                "1 if the server can be reached, as far as is known; 0 if not, or if its name does not resolve.",
-                &["upstream", "server"],
-            )?,
+            upstreams: UpstreamFamilies::new(&make, RESPONSE_BUCKETS_S)?,
             logins: make.outcomes("logins_total", "Attempts to log in.", LoginOutcome::NAMES)?,
             refreshes: make.outcomes("refreshes_total", "Attempts to refresh a session.", RefreshOutcome::NAMES)?,
             logouts: make.outcomes("logouts_total", "Attempts to log out.", LogoutOutcome::NAMES)?,
@@ -170,7 +158,7 @@ impl Metrics {
         &self,
         upstreams: impl IntoIterator<Item = (&'a str, Vec<&'a str>)>,
     ) -> Result<UpstreamTable, MetricsError> {
-        UpstreamTable::resolve(&self.upstream_response_seconds, &self.upstream_up, upstreams)
+        self.upstreams.table(upstreams)
     }
 
     /// A decision on a request took this long.
@@ -216,8 +204,7 @@ impl Metrics {
 
     /// A server that is not configured any more: its series goes, or it would look as if it were up, or down, for ever.
     pub fn server_gone(&self, upstream: &str, server: &str) {
-        // An error means that there was none.
-        let _ = self.upstream_up.remove_label_values(&[upstream, server]);
+        self.upstreams.server_gone(upstream, server);
     }
 
     /// Reads the size of the mirror and the time of its last synchronisation from here, whenever somebody looks.

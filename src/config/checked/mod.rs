@@ -28,7 +28,7 @@ pub use store::{Redis, RedisPassword, RedisPrimary, RedisSentinels, Store, Store
 pub use tokens::{
     AccessToken, Algorithm, Keys, LateRetry, Login, Revocation, Rotation, SessionLifetime, Users, WhenStale,
 };
-pub use upstream::{Balance, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
+pub use upstream::{Balance, Ejection, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
 pub(super) use upstream_login::tls_by;
 pub use upstream_login::{
     Csrf, Roles, Sends, Source, Subject, Success, UPSTREAM_LOGINS_AT_A_TIME, UpstreamLogin, UpstreamLogout, Userinfo,

@@ -16,10 +16,20 @@ pub struct Upstream {
     pub balance: Balance,
     /// `health_check`. None: a server counts as up until connecting fails.
     pub health_check: Option<HealthCheck>,
+    /// `ejection`. None: `none` is written. Default five failures in a row, 10 s.
+    pub ejection: Option<Ejection>,
+    /// `retries`: how many other attempts a request has, where that is safe. Default 1.
+    pub retries: usize,
+    /// `requests`: how many are under way at a time. None: no bound.
+    pub requests_max: Option<usize>,
     /// `connect_timeout`: TCP and TLS together. Default 5 s.
     pub connect_timeout: Duration,
     /// `read_timeout`: until the first byte of the answer, and between two reads of it. Default 60 s.
     pub read_timeout: Duration,
+    /// `write_timeout`: how long a server may leave a piece of a request unread. Default `read_timeout`.
+    pub write_timeout: Duration,
+    /// `idle_timeout`: how long a connection is kept for the next request. Default 60 s.
+    pub idle_timeout: Duration,
     /// `tls`. There exactly if the servers are `https`. It cannot be told not to verify.
     pub tls: Option<UpstreamTls>,
     /// `protocol`. Default HTTP/1.1.
@@ -79,13 +89,26 @@ pub struct HealthCheck {
     pub timeout: Duration,
 }
 
-/// How an `https` server is verified.
+/// When a server gets no requests for a while because those that it got failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ejection {
+    /// `failures` in a row. Default 5.
+    pub failures: u32,
+    /// `for`: how long, the first time. Default 10 s.
+    pub time: Duration,
+    /// `status`: answers that are failures, too. Default none.
+    pub statuses: Vec<u16>,
+}
+
+/// How an `https` server is verified, and what it is shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamTls {
     /// `ca_file`: PEM; the only authorities to trust, in place of the system's.
     pub ca_file: Option<PathBuf>,
     /// `server_name`: whom the certificate must name (and SNI asks for). None: each server's host, which then is a name.
     pub server_name: Option<String>,
+    /// `certificate` and `key`: PEM, shown to servers that ask who connects.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// What is spoken with the upstream.

@@ -147,5 +147,5 @@ pub const UPSTREAM_LOGINS_AT_A_TIME: usize = 32;
 
 /// The system's authorities, or those of a file.
 pub(in crate::config) fn tls_by(ca_file: Option<PathBuf>) -> UpstreamTls {
-    UpstreamTls { ca_file, server_name: None }
+    UpstreamTls { ca_file, server_name: None, certificate: None }
 }

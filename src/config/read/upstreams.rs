@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use super::{HOUR, seconds};
-use crate::config::checked::{Balance, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
+use crate::config::checked::{Balance, Ejection, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
 use crate::config::files::FileKind;
 use crate::config::item::{Item, Table};
 use crate::config::{names, schema, urls};
 
 const CONNECT_TIMEOUT: Duration = seconds(5);
 const READ_TIMEOUT: Duration = seconds(60);
+const IDLE_TIMEOUT: Duration = seconds(60);
+const RETRIES: usize = 1;
+/// As many as the proxy can be told.
+const RETRIES_MAX: u64 = 5;
+const EJECTION: Ejection = Ejection { failures: 5, time: seconds(10), statuses: Vec::new() };
 
 const WANT_SERVER: &str = "a URL such as `http://127.0.0.1:3000`";
 
@@ -24,12 +29,17 @@ pub(super) fn single(item: Item<'_>, name: &str) -> Option<Upstream> {
     }
     Some(Upstream {
         name: name.to_owned(),
-        tls: server.tls.then_some(UpstreamTls { ca_file: None, server_name: None }),
+        tls: server.tls.then_some(UpstreamTls { ca_file: None, server_name: None, certificate: None }),
         servers: vec![server],
         balance: Balance::RoundRobin,
         health_check: None,
+        ejection: Some(EJECTION),
+        retries: RETRIES,
+        requests_max: None,
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,
+        write_timeout: READ_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
         protocol: Protocol::Http1,
     })
 }
@@ -48,14 +58,24 @@ pub(super) fn upstream(name: &str, item: Item<'_>) -> Option<Upstream> {
         let item: Option<Item<'_>> = table.get(key);
         item.and_then(|item| item.duration(Duration::from_millis(10), HOUR)).unwrap_or(default)
     };
+    let number = |key, least, most| -> Option<usize> {
+        let item: Option<Item<'_>> = table.get(key);
+        item.and_then(|item| item.number(least, most)).and_then(|number| usize::try_from(number).ok())
+    };
+    let read_timeout = timeout("read_timeout", READ_TIMEOUT);
     let protocols = &[("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     let balances = &[("round_robin", Balance::RoundRobin), ("least_busy", Balance::LeastBusy)];
     Some(Upstream {
         name: name.to_owned(),
         balance: table.get("balance").and_then(|item| item.one_of(balances)).unwrap_or(Balance::RoundRobin),
         health_check: table.get("health_check").and_then(health_check),
+        ejection: table.get("ejection").map_or(Some(EJECTION), ejection),
+        retries: number("retries", 0, RETRIES_MAX).unwrap_or(RETRIES),
+        requests_max: number("requests", 1, 1_000_000),
         connect_timeout: timeout("connect_timeout", CONNECT_TIMEOUT),
-        read_timeout: timeout("read_timeout", READ_TIMEOUT),
+        read_timeout,
+        write_timeout: timeout("write_timeout", read_timeout),
+        idle_timeout: timeout("idle_timeout", IDLE_TIMEOUT),
         tls: tls(&table, &servers),
         protocol: table.get("protocol").and_then(|item| item.one_of(protocols)).unwrap_or(Protocol::Http1),
         servers: servers.into_iter().map(|(_, server)| server).collect(),
@@ -81,6 +101,11 @@ fn tls(table: &Table<'_>, servers: &[(Item<'_>, ServerUrl)]) -> Option<UpstreamT
     let get = |key| options.as_ref().and_then(|options| options.get(key));
     let server_name = get("server_name").and_then(|item| item.parse("the name in the certificate", dns_name));
     let ca_file = get("ca_file").and_then(|item| item.file(FileKind::Public));
+    let certificate = get("certificate").and_then(|item| item.file(FileKind::Public));
+    let key = get("key").and_then(|item| item.file(FileKind::Secret));
+    if let (Some(item), None) | (None, Some(item)) = (get("certificate"), get("key")) {
+        item.error("a certificate and its key go together; write both `certificate` and `key`, or none of them");
+    }
     let https = servers.iter().any(|(_, server)| server.tls);
     if let Some(item) = item
         && !https
@@ -95,7 +120,7 @@ fn tls(table: &Table<'_>, servers: &[(Item<'_>, ServerUrl)]) -> Option<UpstreamT
              certificate has in `tls: { server_name: app.internal }`",
         );
     }
-    https.then_some(UpstreamTls { ca_file, server_name })
+    https.then_some(UpstreamTls { ca_file, server_name, certificate: certificate.zip(key) })
 }
 
 fn dns_name(text: &str) -> Result<String, String> {
@@ -104,6 +129,30 @@ fn dns_name(text: &str) -> Result<String, String> {
         return Err("is an address; write the name that the certificate has".into());
     }
     Ok(name)
+}
+
+fn ejection(item: Item<'_>) -> Option<Ejection> {
+    if let Some(text) = item.as_text() {
+        if text != "none" {
+            item.error("write `none`, or a table such as `{ failures: 5, for: 10s }`");
+        }
+        return None;
+    }
+    let table = item.table(schema::EJECTION)?;
+    let failures =
+        table.get("failures").and_then(|item| item.number(1, 1000)).and_then(|read| u32::try_from(read).ok());
+    let status = |item: Item<'_>| item.number(500, 599).and_then(|status| u16::try_from(status).ok());
+    Some(Ejection {
+        failures: failures.unwrap_or(EJECTION.failures),
+        time: table
+            .get("for")
+            .and_then(|item| item.duration(Duration::from_millis(100), HOUR))
+            .unwrap_or(EJECTION.time),
+        statuses: table
+            .get("status")
+            .map(|item| item.list_of("a list such as `[502, 503, 504]`", status))
+            .unwrap_or_default(),
+    })
 }
 
 fn health_check(item: Item<'_>) -> Option<HealthCheck> {

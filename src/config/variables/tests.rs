@@ -61,7 +61,7 @@ fn every_kind_of_value_is_what_is_asked_for() {
     ]);
     let addresses: Vec<String> = config.listen.iter().map(|listener| listener.address.to_string()).collect();
     assert_eq!(addresses, ["0.0.0.0:8443", "127.0.0.1:82", "127.0.0.1:83"]);
-    assert!(config.listen[0].tls.is_some() && !config.listen[2].h2c);
+    assert!(!config.listen[0].tls.is_empty() && !config.listen[2].h2c);
     assert_eq!((config.limits.connections, config.limits.header_size_bytes), (77, 64 << 10));
     let StoreKind::Redis(redis) = &config.store.kind else { panic!() };
     let Some(RedisPassword::Fixed(password)) = &redis.password else { panic!() };

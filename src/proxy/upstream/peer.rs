@@ -11,12 +11,12 @@ use std::time::Duration;
 use pingora::protocols::TcpKeepalive;
 use pingora::protocols::tls::{ALPN, CaType};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::utils::tls::{WrappedX509, parse_x509};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::spec::{ServerSpec, UpstreamError, UpstreamSpec};
+use super::spec::{ClientCertificate, ServerSpec, UpstreamError, UpstreamSpec};
 
 /// A vanished machine is noticed within about half a minute, also on a connection that only waits.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
@@ -36,6 +36,7 @@ const HTTP2_STREAMS_MAX: usize = 100;
 pub(super) struct Peers {
     spec: Arc<UpstreamSpec>,
     ca: Option<Arc<CaType>>,
+    own: Option<Arc<CertKey>>,
     group_key: u64,
 }
 
@@ -49,10 +50,18 @@ impl Peers {
                 why,
             })?,
         };
+        let own = match &spec.client_certificate {
+            None => None,
+            Some(files) => Some(read_own(files).map_err(|(path, why)| UpstreamError::ClientCertificate {
+                upstream: spec.name.clone(),
+                path: path.to_owned(),
+                why,
+            })?),
+        };
         // Pingora keeps connections by address and name alone. The key adds what it leaves out, so that a connection is
         // never used by an upstream, or after a reload, that would not have trusted it.
         let mut hasher = DefaultHasher::new();
-        (&spec.name, &spec.server_name, spec.http2, &certificates).hash(&mut hasher);
+        (&spec.name, &spec.server_name, spec.http2, &certificates, &own).hash(&mut hasher);
         let group_key = hasher.finish();
         let ca = match certificates.is_empty() {
             true => None,
@@ -62,13 +71,18 @@ impl Peers {
                 why: "a certificate in it is malformed".to_owned(),
             })?),
         };
-        Ok(Peers { spec, ca, group_key })
+        let own = match (own, &spec.client_certificate) {
+            (Some((chain, key)), Some(files)) => {
+                Some(wrap_own(chain, key).ok_or_else(|| malformed(&spec.name, files))?)
+            }
+            _ => None,
+        };
+        Ok(Peers { spec, ca, own, group_key })
     }
 
-    /// Would they make the very same peers? Then nothing that is spoken over a connection differs either.
-    pub(super) fn are_those_of(&self, other: &Peers) -> bool {
-        // The key stands for what was read from files.
-        self.spec == other.spec && self.group_key == other.group_key
+    /// The same trust, and the same certificate of our own: connections made for one are good for the other.
+    pub(super) fn is_like(&self, other: &Peers) -> bool {
+        self.group_key == other.group_key
     }
 
     /// The peer for one address of `server`.
@@ -81,6 +95,7 @@ impl Peers {
         )]
         let mut peer = HttpPeer::new(address, server.tls, name);
         peer.group_key = self.group_key;
+        peer.client_cert_key.clone_from(&self.own);
         let options = &mut peer.options;
         options.connection_timeout = Some(spec.connect_timeout);
         options.total_connection_timeout = Some(spec.connect_timeout);
@@ -124,4 +139,40 @@ fn wrap(certificates: Vec<Vec<u8>>) -> Option<Arc<CaType>> {
         certificates.into_iter().map(|der| WrappedX509::new(der, parse_x509)).collect()
     });
     wrapped.ok().map(Arc::from)
+}
+
+/// A chain with the leaf first, and its key, in DER.
+type Own = (Vec<Vec<u8>>, Vec<u8>);
+
+/// Reads our certificate and its key, and makes sure that they belong together.
+fn read_own(files: &ClientCertificate) -> Result<Own, (&Path, String)> {
+    let (certificate, key) = (files.certificate.as_path(), files.key.as_path());
+    let chain = read_certificates(certificate).map_err(|why| (certificate, why))?;
+    let read = PrivateKeyDer::from_pem_file(key);
+    let private = read.map_err(|error| (key, format!("it holds no private key in PEM that can be read: {error}")))?;
+    let der = private.secret_der().to_vec();
+    // Pingora tells the kind of a key by its bytes, and panics if it cannot.
+    if PrivateKeyDer::try_from(der.as_slice()).is_err() {
+        return Err((key, "it holds a private key of a kind that is not known; write one in PKCS#8".to_owned()));
+    }
+    let certificates = chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    // TLS 1.2 at least, as for the connections themselves.
+    ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_client_auth_cert(certificates, private)
+        .map_err(|error| (key, format!("it does not fit the certificate: {error}")))?;
+    Ok((chain, der))
+}
+
+fn malformed(upstream: &str, files: &ClientCertificate) -> UpstreamError {
+    UpstreamError::ClientCertificate {
+        upstream: upstream.to_owned(),
+        path: files.certificate.clone(),
+        why: "a certificate in it is malformed".to_owned(),
+    }
+}
+
+/// As Pingora wants them. It panics on what it cannot read, as above.
+fn wrap_own(chain: Vec<Vec<u8>>, key: Vec<u8>) -> Option<Arc<CertKey>> {
+    catch_unwind(|| CertKey::new(chain, key)).ok().map(Arc::new)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 
+use super::ejection::Ejection;
+
 /// A group of servers that are equals, and how they are spoken to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpstreamSpec {
@@ -19,6 +21,12 @@ pub struct UpstreamSpec {
     pub balance: Balance,
     /// How servers are asked whether they work. Without it, a server is taken for up until a connection to it fails.
     pub health_check: Option<HealthCheckSpec>,
+    /// When a server gets no requests for a while because those that it got failed; none for never.
+    pub ejection: Option<Ejection>,
+    /// How many other attempts a request has, where that is safe; at most [`RETRIES_MAX`].
+    pub retries: usize,
+    /// Requests under way at a time, WebSockets included; none for no bound.
+    pub requests_max: Option<usize>,
     /// How long a connection may take, TLS included.
     pub connect_timeout: Duration,
     /// The longest silence of a server in the middle of a response; none for no limit.
@@ -31,8 +39,22 @@ pub struct UpstreamSpec {
     pub server_name: Option<String>,
     /// The certificates (PEM) that the servers' certificates must descend from. By default, the system's.
     pub ca_file: Option<PathBuf>,
+    /// What we show to servers that ask who connects.
+    pub client_certificate: Option<ClientCertificate>,
     /// Speak HTTP/2: negotiated with TLS, with prior knowledge without.
     pub http2: bool,
+}
+
+/// The most that [`UpstreamSpec::retries`] can be.
+pub const RETRIES_MAX: usize = 5;
+
+/// A certificate of ours, for servers that ask for one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientCertificate {
+    /// The chain in PEM, with the leaf first.
+    pub certificate: PathBuf,
+    /// The private key in PEM.
+    pub key: PathBuf,
 }
 
 /// One server.
@@ -88,12 +110,22 @@ pub enum UpstreamError {
     },
     /// Settings for TLS where nothing speaks TLS, which hints at an `http` that was meant to be `https`.
     #[error(
-        "upstream `{0}` has settings for TLS, but none of its servers is `https`: write `https://...`, or remove `server_name` and `ca_file`"
+        "upstream `{0}` has settings for TLS, but none of its servers is `https`: write `https://...`, or remove what is under `tls`"
     )]
     TlsUnused(String),
     /// The CA file cannot be used.
     #[error("upstream `{upstream}`: ca_file {}: {why}", path.display())]
     CaFile {
+        /// The upstream.
+        upstream: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The client certificate cannot be used.
+    #[error("upstream `{upstream}`: tls: {}: {why}", path.display())]
+    ClientCertificate {
         /// The upstream.
         upstream: String,
         /// The file.
@@ -127,7 +159,7 @@ impl UpstreamSpec {
                 return Err(UpstreamError::ServerName { upstream: name(), name: expected.to_owned() });
             }
         }
-        let tls_settings = self.server_name.is_some() || self.ca_file.is_some();
+        let tls_settings = self.server_name.is_some() || self.ca_file.is_some() || self.client_certificate.is_some();
         if tls_settings && !self.servers.iter().any(|server| server.tls) {
             return Err(UpstreamError::TlsUnused(name()));
         }

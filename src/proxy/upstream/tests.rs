@@ -1,7 +1,10 @@
 //! Upstreams against real sockets.
 
+mod choice;
+mod ejection;
 mod health;
 mod peers;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,12 +20,16 @@ fn spec(servers: &[(&str, u16)]) -> UpstreamSpec {
         servers: servers.iter().map(server).collect(),
         balance: Balance::RoundRobin,
         health_check: None,
+        ejection: None,
+        retries: 1,
+        requests_max: None,
         connect_timeout: Duration::from_secs(5),
         read_timeout: None,
         write_timeout: Duration::from_secs(30),
         idle_timeout: Duration::from_secs(60),
         server_name: None,
         ca_file: None,
+        client_certificate: None,
         http2: false,
     }
 }
@@ -37,60 +44,27 @@ fn address(picked: &Picked) -> SocketAddr {
     picked.endpoint.address
 }
 
+/// Health checks of this server fail until it is down.
+fn take_down(upstream: &Arc<Upstream>, place: usize) {
+    let endpoint = Arc::clone(&upstream.endpoints.load()[place]);
+    while !endpoint.check_failed() {}
+}
+
 /// How often each address is picked in this many turns.
 fn picks(upstream: &Arc<Upstream>, turns: usize) -> BTreeMap<String, usize> {
     let mut picks = BTreeMap::new();
     for _ in 0..turns {
-        *picks.entry(address(&upstream.pick().unwrap()).to_string()).or_default() += 1;
+        *picks.entry(address(&upstream.open().unwrap()).to_string()).or_default() += 1;
     }
     picks
-}
-
-#[test]
-fn servers_take_turns() {
-    let upstream = upstream(spec(THREE));
-    let order: Vec<_> = (0..6).map(|_| address(&upstream.pick().unwrap()).to_string()).collect();
-    assert_eq!(order[..3], ["10.0.0.1:80", "10.0.0.2:80", "[::1]:80"]);
-    assert_eq!(order[..3], order[3..]);
-}
-
-#[test]
-fn the_least_busy_server_is_next() {
-    let upstream = upstream(UpstreamSpec { balance: Balance::LeastBusy, ..spec(THREE) });
-    let mut held: Vec<_> = (0..6).map(|_| upstream.pick().unwrap()).collect();
-    for place in 0..3 {
-        let at = upstream.endpoints.load()[place].address;
-        assert_eq!(held.iter().filter(|picked| address(picked) == at).count(), 2, "{at}");
-    }
-    let freed = address(&held.remove(4));
-    for _ in 0..5 {
-        assert_eq!(address(&upstream.pick().unwrap()), freed);
-    }
-    drop(held);
-    assert_eq!(picks(&upstream, 30).values().collect::<Vec<_>>(), [&10, &10, &10]);
-}
-
-#[test]
-fn a_server_that_takes_no_connections_is_passed_over_and_shared_out_evenly() {
-    let upstream = upstream(spec(THREE));
-    upstream.pick().unwrap().connect_failed();
-    let counts = picks(&upstream, 30);
-    assert_eq!(counts, BTreeMap::from([("10.0.0.2:80".to_owned(), 15), ("[::1]:80".to_owned(), 15)]));
-}
-
-#[test]
-fn when_none_takes_connections_all_are_tried_still() {
-    let upstream = upstream(spec(&THREE[..2]));
-    (0..2).for_each(|_| upstream.pick().unwrap().connect_failed());
-    assert_eq!(picks(&upstream, 4).len(), 2);
 }
 
 #[tokio::test]
 async fn a_name_is_resolved_beside_the_requests() {
     let upstream = upstream(spec(&[("localhost", 8080)]));
-    assert!(upstream.pick().is_none());
+    assert!(upstream.open().is_err());
     upstream.resolve().await;
-    let address = address(&upstream.pick().unwrap());
+    let address = address(&upstream.open().unwrap());
     assert!(address.ip().is_loopback() && address.port() == 8080, "{address}");
 }
 
@@ -98,11 +72,11 @@ async fn a_name_is_resolved_beside_the_requests() {
 async fn a_name_that_resolves_no_more_keeps_its_addresses_and_what_is_known_of_them() {
     let upstream = upstream(spec(&[("portcullis.invalid", 80)]));
     upstream.resolve().await;
-    assert!(upstream.pick().is_none());
+    assert!(upstream.open().is_err());
     let last_good: Vec<(usize, SocketAddr)> =
         vec![(0, "10.0.0.1:80".parse().unwrap()), (0, "10.0.0.2:80".parse().unwrap())];
     upstream.use_addresses(&last_good);
-    upstream.pick().unwrap().connect_failed();
+    upstream.open().unwrap().connect_failed();
     upstream.resolve().await;
     assert_eq!(picks(&upstream, 2), BTreeMap::from([("10.0.0.2:80".to_owned(), 2)]));
     assert_eq!(upstream.endpoints.load().len(), 2);

@@ -21,12 +21,17 @@ use pingora::{Error, ErrorType, OrErr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Prepares a peer for a request that wants to upgrade: it gets a connection of its own.
-pub(in crate::proxy) fn prepare(peer: &mut HttpPeer) {
+/// Makes sure that a request gets a new connection, and that nobody gets it after.
+pub(in crate::proxy) fn own_connection(peer: &mut HttpPeer) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    // Nobody else's connection is of this kind, and nobody else gets this one.
+    // Nobody else's connection is of this kind.
     peer.group_key ^= NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(1).rotate_left(32);
     peer.options.idle_timeout = Some(Duration::from_secs(1));
+}
+
+/// Prepares a peer for a request that wants to upgrade: it gets a connection of its own.
+pub(in crate::proxy) fn prepare(peer: &mut HttpPeer) {
+    own_connection(peer);
     let timeout = peer.options.connection_timeout.unwrap_or(Duration::from_secs(5));
     peer.options.custom_l4 = Some(Arc::new(Connect { timeout }));
 }

@@ -11,8 +11,27 @@ use tokio::task::JoinSet;
 
 use super::{Upstream, UpstreamError, UpstreamSpec};
 
-/// Is told, by the numbers of an upstream and of its server, whether the server can be reached.
-type Report = dyn Fn(usize, usize, bool) + Send + Sync;
+/// What is told of an upstream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum News {
+    /// Whether the server with this number can be reached.
+    Up {
+        /// Its number in the specification.
+        server: usize,
+        /// It can.
+        up: bool,
+    },
+    /// The server with this number gets no requests for a while, since those that it got failed.
+    Ejected {
+        /// Its number in the specification.
+        server: usize,
+    },
+    /// So many requests are under way.
+    UnderWay(usize),
+}
+
+/// Is told news by the upstream's number.
+type Report = dyn Fn(usize, News) + Send + Sync;
 
 /// The upstreams, found by their numbers. Run it as a background service; it is ready when names have been resolved.
 pub struct Upstreams {
@@ -21,16 +40,41 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Makes the upstreams, which go on where those of the same names in `before` have come to. `report` is called every few
-    /// seconds for each server.
+    /// Makes the upstreams. `report` is called every few seconds for each server.
     pub fn new(
         specs: impl IntoIterator<Item = UpstreamSpec>,
-        before: Option<&Upstreams>,
-        report: impl Fn(usize, usize, bool) + Send + Sync + 'static,
+        report: impl Fn(usize, News) + Send + Sync + 'static,
+    ) -> Result<Upstreams, UpstreamError> {
+        Upstreams::with_previous(&[], specs, report)
+    }
+
+    /// Makes the upstreams of a configuration that follows another one. Those that did not change are taken over as they are, with
+    /// their requests under way. Those that did keep what is known of servers that they still have, and their connections
+    /// if certificates, names and protocol are the same. `previous` must not be run any more when these are.
+    pub fn renewed(
+        previous: &Upstreams,
+        specs: impl IntoIterator<Item = UpstreamSpec>,
+        report: impl Fn(usize, News) + Send + Sync + 'static,
+    ) -> Result<Upstreams, UpstreamError> {
+        Upstreams::with_previous(&previous.upstreams, specs, report)
+    }
+
+    fn with_previous(
+        previous: &[Arc<Upstream>],
+        specs: impl IntoIterator<Item = UpstreamSpec>,
+        report: impl Fn(usize, News) + Send + Sync + 'static,
     ) -> Result<Upstreams, UpstreamError> {
         let upstreams = specs.into_iter().map(|spec| {
-            let before = before.and_then(|before| before.iter().find(|upstream| upstream.name() == spec.name));
-            Upstream::new(spec).map(|upstream| upstream.inherit(before))
+            let upstream = Upstream::new(spec)?;
+            let old = previous.iter().find(|old| old.name() == upstream.name());
+            Ok(match old {
+                Some(old) if old.is_like(&upstream) => Arc::clone(old),
+                Some(old) => {
+                    upstream.inherit(old);
+                    Arc::new(upstream)
+                }
+                None => Arc::new(upstream),
+            })
         });
         Ok(Upstreams { upstreams: upstreams.collect::<Result<_, _>>()?, report: Arc::new(report) })
     }
@@ -55,16 +99,14 @@ impl Upstreams {
         while resolving.join_next().await.is_some() {}
     }
 
-    /// Resolves names and checks servers until the process ends, or this is dropped.
+    /// Resolves names and checks servers until the process ends, or until it is dropped.
     pub async fn run(&self, mut shutdown: ShutdownWatch) {
         // It reads the system's certificates, so it is made only if somebody needs it.
         let connector = self.iter().any(|upstream| upstream.checks_http()).then(|| Arc::new(Connector::new(None)));
         let mut watching = JoinSet::new();
         for (number, upstream) in self.iter().cloned().enumerate() {
             let (report, connector) = (Arc::clone(&self.report), connector.clone());
-            watching.spawn(async move {
-                upstream.watch(connector, move |server, up| report(number, server, up)).await;
-            });
+            watching.spawn(async move { upstream.watch(connector, move |news| report(number, news)).await });
         }
         // An error means that nobody is left who could ask for the end.
         let _ = shutdown.wait_for(|ending| *ending).await;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::{Endpoint, State};
-use super::{Upstream, probe};
+use super::{News, Upstream, probe};
 
 /// How often names are resolved.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -22,6 +22,8 @@ const ADDRESSES_MAX: usize = 64;
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long such a try may take.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is told how many requests are under way.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Upstream {
     /// Resolves the names of all servers, in a few seconds at most. Where that fails, the last answer stays.
@@ -57,7 +59,7 @@ impl Upstream {
                 addresses.truncate(ADDRESSES_MAX);
                 if !addresses.is_empty() {
                     if server.set_resolved(true) {
-                        tracing::info!(upstream = self.name, server = %server.spec, "the server's name resolves");
+                        tracing::info!(upstream = self.name(), server = %server.spec, "the server's name resolves");
                     }
                     return addresses;
                 }
@@ -67,7 +69,7 @@ impl Upstream {
             Err(_) => format!("no answer within {RESOLVE_TIMEOUT:?}"),
         };
         if server.set_resolved(false) {
-            tracing::warn!(upstream = self.name, server = %server.spec, failure, "the server's name does not resolve; its last addresses stay in use");
+            tracing::warn!(upstream = self.name(), server = %server.spec, failure, "the server's name does not resolve; its last addresses stay in use");
         }
         let known = self.endpoints.load();
         known.iter().filter(|endpoint| endpoint.server == number).map(|endpoint| endpoint.address).collect()
@@ -91,9 +93,8 @@ impl Upstream {
         self.endpoints.store(Arc::new(endpoints.collect()));
     }
 
-    /// Resolves and checks until dropped. Tells `report` after each look, by the server's number, whether it can be
-    /// reached. `connector` is for health checks with a path.
-    pub(super) async fn watch(self: &Arc<Self>, connector: Option<Arc<Connector>>, report: impl Fn(usize, bool)) {
+    /// Resolves, checks and judges until dropped, and tells `report` what is found. `connector` is for health checks with a path.
+    pub(super) async fn watch(self: &Arc<Self>, connector: Option<Arc<Connector>>, report: impl Fn(News)) {
         let resolving = async {
             loop {
                 self.resolve().await;
@@ -105,10 +106,17 @@ impl Upstream {
             loop {
                 self.check(connector.as_ref()).await;
                 self.tell(&report);
-                sleep(self.health_check.as_ref().map_or(RETRY_INTERVAL, |check| check.interval)).await;
+                sleep(self.spec.health_check.as_ref().map_or(RETRY_INTERVAL, |check| check.interval)).await;
             }
         };
-        tokio::join!(resolving, checking);
+        let judging = self.keep_judging(|server| report(News::Ejected { server }));
+        let telling = async {
+            loop {
+                report(News::UnderWay(self.under_way()));
+                sleep(TELL_INTERVAL).await;
+            }
+        };
+        tokio::join!(resolving, checking, judging, telling);
     }
 
     fn endpoint(&self, number: usize, address: SocketAddr) -> Arc<Endpoint> {
@@ -116,11 +124,11 @@ impl Upstream {
         Arc::new(Endpoint::new(number, address, self.peers.peer(server, address)))
     }
 
-    fn tell(&self, report: &impl Fn(usize, bool)) {
+    fn tell(&self, report: &impl Fn(News)) {
         let endpoints = self.endpoints.load_full();
         for server in 0..self.servers.len() {
             let mut of_server = endpoints.iter().filter(|endpoint| endpoint.server == server);
-            report(server, of_server.any(|endpoint| endpoint.state() == State::Up));
+            report(News::Up { server, up: of_server.any(|endpoint| endpoint.is_able()) });
         }
     }
 
@@ -128,7 +136,7 @@ impl Upstream {
     async fn check(self: &Arc<Self>, connector: Option<&Arc<Connector>>) {
         let mut checks = JoinSet::new();
         for endpoint in self.endpoints.load().iter() {
-            if self.health_check.is_some() || endpoint.state() != State::Up {
+            if self.spec.health_check.is_some() || endpoint.state() != State::Up {
                 let (upstream, endpoint, connector) = (Arc::clone(self), Arc::clone(endpoint), connector.cloned());
                 checks.spawn(async move { upstream.check_one(connector.as_deref(), &endpoint).await });
             }
@@ -138,8 +146,8 @@ impl Upstream {
 
     async fn check_one(&self, connector: Option<&Connector>, endpoint: &Endpoint) {
         let server = &self.servers[endpoint.server];
-        let timeout = self.health_check.as_ref().map_or(RETRY_TIMEOUT, |check| check.timeout);
-        let path = self.health_check.as_ref().and_then(|check| check.path.as_deref());
+        let timeout = self.spec.health_check.as_ref().map_or(RETRY_TIMEOUT, |check| check.timeout);
+        let path = self.spec.health_check.as_ref().and_then(|check| check.path.as_deref());
         let result = match (path, connector) {
             (Some(path), Some(connector)) => {
                 probe::get(connector, &endpoint.peer, &server.host_field, path, timeout).await
@@ -148,10 +156,10 @@ impl Upstream {
         };
         match result {
             Ok(()) if endpoint.reached() => {
-                tracing::info!(upstream = self.name, server = %server.spec, address = %endpoint.address, "the server is up");
+                tracing::info!(upstream = self.name(), server = %server.spec, address = %endpoint.address, "the server is up");
             }
-            Err(failure) if self.health_check.is_some() && endpoint.check_failed() => {
-                tracing::warn!(upstream = self.name, server = %server.spec, address = %endpoint.address, failure, "the server is down");
+            Err(failure) if self.spec.health_check.is_some() && endpoint.check_failed() => {
+                tracing::warn!(upstream = self.name(), server = %server.spec, address = %endpoint.address, failure, "the server is down");
             }
             Ok(()) | Err(_) => {}
         }

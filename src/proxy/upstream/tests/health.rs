@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU16;
 
+use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -24,11 +25,13 @@ struct Running {
 fn run(spec: UpstreamSpec) -> Running {
     let up = Arc::<Mutex<BTreeMap<usize, bool>>>::default();
     let told = Arc::clone(&up);
-    let report = move |upstream: usize, server: usize, up: bool| {
+    let report = move |upstream: usize, news: News| {
         assert_eq!(upstream, 0);
-        told.lock().unwrap().insert(server, up);
+        if let News::Up { server, up } = news {
+            told.lock().unwrap().insert(server, up);
+        }
     };
-    let upstreams = Arc::new(Upstreams::new([spec], None, report).unwrap());
+    let upstreams = Arc::new(Upstreams::new([spec], report).unwrap());
     let (end, ending) = watch::channel(false);
     let running = Arc::clone(&upstreams);
     let task = tokio::spawn(async move { running.run(ending).await });
@@ -84,7 +87,7 @@ async fn none_is_picked_when_all_are_down() {
     running.until_up(&[true]).await;
     drop(dying);
     running.until_up(&[false]).await;
-    assert!(running.upstream().pick().is_none());
+    assert!(running.upstream().open().is_err());
 }
 
 #[tokio::test]
@@ -94,7 +97,7 @@ async fn without_a_health_check_a_server_comes_back_when_it_can_be_reached() {
     let running = run(spec(&[("127.0.0.1", port), ("127.0.0.4", dead)]));
     running.until_up(&[true, true]).await;
     let upstream = running.upstream();
-    let picked = [upstream.pick().unwrap(), upstream.pick().unwrap()];
+    let picked = [upstream.open().unwrap(), upstream.open().unwrap()];
     picked.iter().find(|picked| address(picked).ip().to_string() == "127.0.0.4").unwrap().connect_failed();
     running.until_up(&[true, false]).await;
     assert_eq!(picks(upstream, 4), BTreeMap::from([(alive.local_addr().unwrap().to_string(), 4)]));
@@ -138,7 +141,7 @@ async fn a_server_that_says_nothing_is_down() {
     let check = HealthCheckSpec { path: Some("/ping".to_owned()), timeout: Duration::from_millis(50), ..CHECK };
     let running = run(UpstreamSpec { health_check: Some(check), ..spec(&[("127.0.0.1", port)]) });
     running.until_up(&[false]).await;
-    assert!(running.upstream().pick().is_none());
+    assert!(running.upstream().open().is_err());
 }
 
 #[tokio::test]
@@ -158,10 +161,10 @@ async fn http2_with_prior_knowledge_is_checked_as_it_is_spoken() {
     let upstream = upstream(UpstreamSpec { http2: true, ..spec(&[("127.0.0.1", port)]) });
     let check = async |peer: &HttpPeer| probe::get(&connector, peer, "app", "/ping", CHECK.timeout).await;
     for _ in 0..3 {
-        assert_eq!(check(&upstream.pick().unwrap()).await, Ok(()));
+        assert_eq!(check(&upstream.open().unwrap()).await, Ok(()));
     }
     let speaks_http1 = super::upstream(spec(&[("127.0.0.1", port)]));
-    assert!(check(&speaks_http1.pick().unwrap()).await.is_err());
+    assert!(check(&speaks_http1.open().unwrap()).await.is_err());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use pingora::connectors::http::Connector;
 use pingora::protocols::tls::ALPN;
 use pingora::tls::{ServerConfig, TlsAcceptor};
-use pingora::upstreams::peer::Peer;
+use pingora::upstreams::peer::{HttpPeer, Peer};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ fn tls(host: &str, port: u16) -> UpstreamSpec {
 }
 
 fn peer(spec: UpstreamSpec) -> HttpPeer {
-    upstream(spec).pick().unwrap().clone()
+    upstream(spec).open().unwrap().clone()
 }
 
 #[test]
@@ -91,13 +91,13 @@ fn a_ca_file_that_holds_something_else_is_refused() {
 }
 
 /// An authority of a test's own.
-struct Authority {
+pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(super) pem: String,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(super) fn new() -> Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
