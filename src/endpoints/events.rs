@@ -152,6 +152,28 @@ pub enum Audit<'a> {
         /// How the refresh token would have travelled.
         transport: Transport,
     },
+    /// A session was refreshed.
+    Refreshed {
+        /// Whose session.
+        subject: &'a str,
+        /// The session.
+        session: SessionId,
+        /// From where.
+        address: IpAddr,
+        /// How the refresh token came.
+        transport: Transport,
+    },
+    /// A refresh token of ours was refused: its session has ended, or is not known.
+    RefreshRefused {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: Reason,
+        /// From where.
+        address: IpAddr,
+        /// How the refresh token came.
+        transport: Transport,
+    },
     /// A refresh token was taken after its grace, because its successor had never been used: a lost reply, or a thief.
     RefreshedLate {
         /// Whose session.
@@ -222,6 +244,8 @@ impl Audit<'_> {
         match self {
             Audit::LoggedIn { .. } => "logged_in",
             Audit::LoginRefused { .. } => "login_refused",
+            Audit::Refreshed { .. } => "refreshed",
+            Audit::RefreshRefused { .. } => "refresh_refused",
             Audit::RefreshedLate { .. } => "refreshed_late",
             Audit::TokenReused { .. } => "token_reused",
             Audit::SubjectRemoved { .. } => "subject_removed",

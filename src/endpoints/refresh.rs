@@ -58,6 +58,23 @@ impl Endpoints {
     }
 
     async fn trade(&self, presented: &RefreshToken, client: &Client<'_>) -> Result<(RefreshOutcome, Issued), Refused> {
+        let traded = self.judge_and_commit(presented, client).await;
+        if let Err(Refused { reason, .. }) = traded
+            // Those have an event of their own; and of what cannot be told, nothing can be said.
+            && !matches!(reason, Reason::TokenReused | Reason::SubjectRemoved)
+            && !reason.status().is_server_error()
+        {
+            let (session, address, transport) = (presented.session, client.address, client.transport);
+            self.events.audit(Audit::RefreshRefused { session, reason, address, transport });
+        }
+        traded
+    }
+
+    async fn judge_and_commit(
+        &self,
+        presented: &RefreshToken,
+        client: &Client<'_>,
+    ) -> Result<(RefreshOutcome, Issued), Refused> {
         let transport = client.transport;
         let mut principal = None;
 
@@ -100,10 +117,11 @@ impl Endpoints {
             if self.sessions.commit(Some(&stored), next).await? == Committed::Conflict {
                 continue;
             }
-            if outcome == RefreshOutcome::RetriedLate {
-                let (subject, address) = (&*session.subject, client.address);
-                self.events.audit(Audit::RefreshedLate { subject, session: session.id, address, transport });
-            }
+            let (subject, session, address) = (&*session.subject, session.id, client.address);
+            self.events.audit(match outcome {
+                RefreshOutcome::RetriedLate => Audit::RefreshedLate { subject, session, address, transport },
+                _ => Audit::Refreshed { subject, session, address, transport },
+            });
             return Ok((outcome, issued));
         }
         Err(Refused::request(Reason::Overloaded))

@@ -53,6 +53,7 @@ fn fields<'a>(event: &Audit<'a>) -> Fields<'a> {
             Fields { subject, session: Some(session), address: Some(address), transport, ..Fields::default() }
         }
         Audit::LoggedIn { subject, session, address, transport }
+        | Audit::Refreshed { subject, session, address, transport }
         | Audit::RefreshedLate { subject, session, address, transport }
         | Audit::TokenReused { subject, session, address, transport }
         | Audit::LoggedOutAll { subject, session, address, transport } => Fields {
@@ -60,6 +61,13 @@ fn fields<'a>(event: &Audit<'a>) -> Fields<'a> {
             session: Some(session),
             address: Some(address),
             transport: Some(transport),
+            ..Fields::default()
+        },
+        Audit::RefreshRefused { session, reason, address, transport } => Fields {
+            session: Some(session),
+            address: Some(address),
+            transport: Some(transport),
+            reason: Some(reason),
             ..Fields::default()
         },
         Audit::SubjectRemoved { subject, session, address, transport } => {
@@ -98,6 +106,7 @@ mod tests {
         let (subject, transport) = ("demo", Transport::Body);
         for event in [
             Audit::LoggedIn { subject, session, address, transport },
+            Audit::Refreshed { subject, session, address, transport },
             Audit::RefreshedLate { subject, session, address, transport },
             Audit::TokenReused { subject, session, address, transport },
             Audit::SubjectRemoved { subject, session, address: Some(address), transport: Some(transport) },
@@ -115,6 +124,11 @@ mod tests {
                 json!({ "event": event.as_str(), "subject": "demo", "session": session.to_string() })
             );
         }
+        let reason = Reason::SessionEnded;
+        assert_eq!(
+            audited(Audit::RefreshRefused { session, reason, address, transport }),
+            json!({ "event": "refresh_refused", "session": session.to_string(), "address": "192.0.2.1", "transport": "body", "reason": "session_ended" })
+        );
         let nameless = audited(Audit::LoggedOut { subject: None, session, address, transport: None });
         assert_eq!((nameless.get("subject"), nameless.get("transport")), (None, None));
     }

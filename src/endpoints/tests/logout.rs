@@ -21,6 +21,8 @@ async fn a_logout_ends_the_session_for_refresh_and_access_tokens_and_can_be_repe
     assert_eq!(heard[1..], ["logout ended"]);
     assert!(house.verify(login.access_token()).is_err());
     house.refresh(&client).await.invalid_grant("session_ended");
+    let heard = house.heard.drain();
+    assert!(heard[0].starts_with("audit refresh_refused") && heard[0].contains("SessionEnded"), "{heard:?}");
 
     let ended = house.record_of(&client).await;
     assert_eq!(ended.ended.unwrap().reason, EndReason::Logout);

@@ -195,6 +195,13 @@ impl Recorder {
         std::mem::take(&mut self.lines.lock().unwrap())
     }
 
+    /// The outcomes alone.
+    pub fn outcomes(&self) -> Vec<String> {
+        let mut heard = self.drain();
+        heard.retain(|line| !line.starts_with("audit "));
+        heard
+    }
+
     fn write(&self, line: String) {
         self.lines.lock().unwrap().push(line);
     }
