@@ -44,8 +44,8 @@ pub fn run(args: &Args) -> ExitCode {
     if !args.listen.ip().is_loopback() {
         return super::fail(&"the demo has a password that everybody knows: give --listen a loopback address");
     }
-    let _guard = match telemetry::init_log(Some("warn")) {
-        Ok(guard) => guard,
+    let (_guard, logs) = match telemetry::init_log(&telemetry::LogOptions::new("warn")) {
+        Ok(set_up) => set_up,
         Err(error) => return super::fail(&error),
     };
     let path = args.folder.join("proxy.yaml");
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };
-    match server::run(config, Arc::new(read), || print!("{}", story(args, &path))) {
+    match server::run(config, Arc::new(read), logs, || print!("{}", story(args, &path))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

@@ -12,24 +12,25 @@ pub struct Args {
     /// The configuration.
     #[arg(long, short, default_value = "proxy.yaml", env = "PORTCULLIS_CONFIG")]
     config: PathBuf,
-    /// What to log, as in `info,portcullis=debug`.
+    /// What to log, as in `info,portcullis=debug`, in place of `log.level`.
     #[arg(long, env = "RUST_LOG")]
     log: Option<String>,
 }
 
 /// Runs until the process is told to leave.
 pub fn run(args: &Args) -> ExitCode {
-    let _guard = match telemetry::init_log(args.log.as_deref()) {
-        Ok(guard) => guard,
-        Err(error) => return super::fail(&error),
-    };
     let path = args.config.clone();
     let read = move || config::load(&path, &config::environment);
     let config = match read() {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };
-    match server::run(config, Arc::new(read), || {}) {
+    let filter = args.log.as_deref().filter(|filter| !filter.is_empty());
+    let (_guard, logs) = match telemetry::init_log(&server::log_options(&config.log, filter)) {
+        Ok(set_up) => set_up,
+        Err(error) => return super::fail(&error),
+    };
+    match server::run(config, Arc::new(read), logs, || {}) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

@@ -28,6 +28,7 @@ pub(super) const TOP: Keys = &[
     "revocation",
     "identity_headers",
     "limits",
+    "log",
     "shutdown",
     "upstreams",
     "routes",
@@ -97,6 +98,8 @@ pub(super) const REVOCATION: Keys = &["max_staleness", "when_stale"];
 pub(super) const IDENTITY_HEADERS: Keys = &["subject", "roles", "scopes", "session"];
 pub(super) const LIMITS: Keys =
     &["connections", "header_size", "header_timeout", "body_size", "body_timeout", "keep_alive"];
+pub(super) const LOG: Keys = &["level", "format", "access", "audit", "new_traces"];
+pub(super) const LOG_FILE: Keys = &["file"];
 pub(super) const SHUTDOWN: Keys = &["drain"];
 pub(super) const UPSTREAM: Keys = &[
     "servers",
@@ -170,6 +173,9 @@ pub(super) const ALL: &[(&str, Keys)] = &[
     ("revocation", REVOCATION),
     ("identity_headers", IDENTITY_HEADERS),
     ("limits", LIMITS),
+    ("log", LOG),
+    ("log.access", LOG_FILE),
+    ("log.audit", LOG_FILE),
     ("shutdown", SHUTDOWN),
     ("upstreams.*", UPSTREAM),
     ("upstreams.*.health_check", HEALTH_CHECK),

@@ -14,7 +14,7 @@ use super::upstream::{Picked, Unavailable, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
 use crate::store::Mirror;
-use crate::telemetry::{Metrics, RouteTable, UpstreamMetrics, UpstreamTable};
+use crate::telemetry::{AccessLog, Metrics, RouteTable, UpstreamMetrics, UpstreamTable};
 use crate::time::Timestamp;
 
 /// One configuration, compiled. A request keeps the one that it began with.
@@ -43,6 +43,10 @@ pub struct Compiled {
     pub connections: ConnectionLimits,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Where a line is written for each request, if anywhere.
+    pub access: Option<Arc<AccessLog>>,
+    /// A trace that begins here is to be recorded by the apps.
+    pub new_traces_sampled: bool,
     /// The counters of each route.
     pub route_metrics: RouteTable,
     /// Where grants lead.
@@ -73,12 +77,12 @@ pub struct Limits {
 
 impl Compiled {
     /// What is known now, as far as requests are concerned.
-    pub(super) fn facts(&self, instant: Instant) -> RequestFacts<'_> {
+    pub(super) fn facts(&self, now: Timestamp, instant: Instant) -> RequestFacts<'_> {
         RequestFacts {
             verifier: &self.verifier,
             mirror: &self.mirror,
             max_staleness: self.max_staleness,
-            now: Timestamp::now(),
+            now,
             instant,
             answer: None,
         }

@@ -2,29 +2,46 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::SET_COOKIE;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::access::{self, Asked, Ending};
 use super::compiled::Compiled;
+use super::forward::RequestIds;
 use super::live::Listed;
 use super::shutdown::Flying;
+use super::trace::Trace;
 use super::upstream::{Picked, Unavailable};
-use crate::gate::{Client, CorsAnswer, Grant, Reason, Reply, Scheme};
+use crate::gate::{Client, CorsAnswer, Decision, Grant, Reason, Reply, Scheme};
+use crate::telemetry::Outcome;
+use crate::time::Timestamp;
 
 /// What is known of one request.
 pub(super) struct Context {
     pub(super) began: Instant,
+    /// The same by the clock on the wall.
+    pub(super) at: Timestamp,
     pub(super) peer: IpAddr,
     pub(super) client: Client,
+    pub(super) tls: bool,
+    /// What is kept for the access log, if there is one.
+    pub(super) asked: Option<Asked>,
+    pub(super) decision: Option<Outcome>,
+    pub(super) decision_took: Duration,
+    /// Why it was refused.
+    pub(super) reason: Option<Reason>,
     pub(super) route: Option<usize>,
     pub(super) grant: Option<Grant>,
     pub(super) picked: Option<Picked>,
     pub(super) asked_upstream: Option<Instant>,
+    pub(super) upstream_took: Option<Duration>,
     pub(super) request_id: Option<HeaderValue>,
+    pub(super) trace: Option<Trace>,
     pub(super) cors: Option<CorsAnswer>,
     pub(super) body_bytes: u64,
+    pub(super) response_bytes: u64,
     /// Why it fails, if a hook knows better than Pingora's error.
     pub(super) failure: Option<Reason>,
     /// Cookies for the answer, whatever that will be: the session was refreshed within this request.
@@ -46,15 +63,24 @@ impl Context {
         let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Context {
             began: Instant::now(),
+            at: Timestamp::now(),
             peer: nobody,
             client: Client { address: nobody, scheme: Scheme::Http, by_trusted_proxy: false },
+            tls: false,
+            asked: None,
+            decision: None,
+            decision_took: Duration::ZERO,
+            reason: None,
             route: None,
             grant: None,
             picked: None,
             asked_upstream: None,
+            upstream_took: None,
             request_id: None,
+            trace: None,
             cors: None,
             body_bytes: 0,
+            response_bytes: 0,
             failure: None,
             new_cookies: Vec::new(),
             status: None,
@@ -89,10 +115,43 @@ impl Context {
         self.new_cookies.drain(..).fold(reply, |reply, cookie| reply.with(SET_COOKIE, cookie))
     }
 
-    /// Counts the request as ended, once.
-    pub(super) fn count_once(&mut self) {
+    /// Gives the request its id and its trace, if it has none yet.
+    pub(super) fn name(&mut self, ids: &RequestIds, headers: &HeaderMap) {
+        if self.request_id.is_none() {
+            let (id, trace) = ids.name(&self.client, headers, self.compiled.new_traces_sampled);
+            (self.request_id, self.trace) = (Some(id), Some(trace));
+        }
+    }
+
+    /// Counts what was decided, and how long that took.
+    pub(super) fn decided(&mut self, decision: &Decision) {
+        let counters = self.compiled.route_metrics.route(self.route);
+        let (outcome, reason) = match decision {
+            Decision::Forward(_) => (Outcome::Allowed, None),
+            Decision::Serve(_) | Decision::Preflight => (Outcome::Served, None),
+            Decision::Refuse(denial) => (Outcome::Refused, Some(denial.reason)),
+            Decision::Ask(_) => (Outcome::Refused, Some(Reason::Internal)),
+        };
+        match (outcome, reason) {
+            (_, Some(reason)) => counters.refused(reason),
+            (Outcome::Allowed, None) => counters.allowed(),
+            (Outcome::Served | Outcome::Refused, None) => counters.served(),
+        }
+        (self.decision, self.reason) = (Some(outcome), reason);
+        self.decision_took = self.began.elapsed();
+        self.compiled.metrics.decided(self.decision_took);
+        if let Some(asked) = &mut self.asked {
+            asked.decided(decision);
+        }
+    }
+
+    /// Counts the request as ended and logs it, once.
+    pub(super) fn end_once(&mut self, ending: impl FnOnce(&Context) -> Ending) {
         if !std::mem::replace(&mut self.counted, true) {
             self.compiled.route_metrics.route(self.route).ended(self.status);
+            if self.asked.is_some() {
+                access::write(self, &ending(self));
+            }
         }
     }
 }
@@ -104,6 +163,6 @@ pub(super) fn is_answer(status: StatusCode) -> bool {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        self.count_once();
+        self.end_once(Ending::cut);
     }
 }

@@ -16,13 +16,14 @@ use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 
+use super::access;
 use super::compiled::Compiled;
 use super::head::{self, Stage};
 use super::live::until_cut;
 use super::phases::Phases;
 use super::service::{ConnectionLimits, Shared};
 use super::watched::Watched;
-use crate::telemetry::Metrics;
+use crate::telemetry::{AccessLog, Metrics};
 
 /// Requests, with a deadline for their heads. Made anew when limits change, and kept by the connections that it serves.
 struct Requests {
@@ -30,14 +31,17 @@ struct Requests {
     limits: ConnectionLimits,
     options: HttpServerOptions,
     metrics: Arc<Metrics>,
+    access: Option<Arc<AccessLog>>,
 }
 
 impl Requests {
-    fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, limits: ConnectionLimits, metrics: Arc<Metrics>) -> Requests {
+    fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, compiled: &Compiled) -> Requests {
+        let limits = compiled.connections;
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(limits.keep_alive);
-        Requests { proxy, limits, options, metrics }
+        let (metrics, access) = (Arc::clone(&compiled.metrics), compiled.access.clone());
+        Requests { proxy, limits, options, metrics, access }
     }
 }
 
@@ -56,6 +60,7 @@ impl HttpServerApp for Requests {
         let idle = if context.is_some() { self.limits.keep_alive } else { Duration::ZERO };
         session.set_connection_user_context(context);
         let received_before = head::received();
+        let client = self.access.as_ref().and_then(|_| session.client_addr()?.as_inet().map(|address| address.ip()));
         let serve = async {
             let mut work = std::pin::pin!(until_cut(self.proxy.process_new_http(session, shutdown)));
             let done = tokio::select! {
@@ -65,6 +70,9 @@ impl HttpServerApp for Requests {
             };
             if !head::is_read() && head::received() > received_before {
                 self.metrics.refused_by_parser();
+                if let Some(log) = &self.access {
+                    access::write_unparsed(log, client);
+                }
             }
             done
         };
@@ -100,19 +108,18 @@ pub struct Connections {
 impl Connections {
     pub(super) fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, shared: &Shared) -> Connections {
         let current = Arc::clone(&shared.current);
-        let requests = Requests::new(proxy, h2c, current.load().connections, Arc::clone(&shared.metrics));
+        let requests = Requests::new(proxy, h2c, &current.load());
         Connections { current, requests: ArcSwap::from_pointee(requests), open: AtomicUsize::new(0) }
     }
 
     /// What serves a connection that begins now.
     fn requests(&self) -> Arc<Requests> {
         let requests = self.requests.load_full();
-        let limits = self.current.load().connections;
-        if requests.limits == limits {
+        let current = self.current.load();
+        if requests.limits == current.connections {
             return requests;
         }
-        let (proxy, metrics) = (Arc::clone(&requests.proxy), Arc::clone(&requests.metrics));
-        let requests = Arc::new(Requests::new(proxy, requests.options.h2c, limits, metrics));
+        let requests = Arc::new(Requests::new(Arc::clone(&requests.proxy), requests.options.h2c, &current));
         self.requests.store(Arc::clone(&requests));
         requests
     }

@@ -11,6 +11,7 @@ use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
+use super::trace::{TRACEPARENT, TRACESTATE, Trace, write_hex};
 use crate::gate::{Client, Grant, IdentityHeaderSpellings, Policy};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -28,6 +29,7 @@ pub(super) struct Forwarding<'a> {
     /// The names of our cookies.
     pub(super) own_cookies: &'a [Box<str>],
     pub(super) request_id: &'a HeaderValue,
+    pub(super) trace: &'a Trace,
     /// The server's own authority, if the upstream is not to see the client's `Host`.
     pub(super) host: Option<&'a str>,
 }
@@ -72,6 +74,10 @@ impl Forwarding<'_> {
             request.insert_header(X_FORWARDED_HOST, host)?;
         }
         request.insert_header(X_REQUEST_ID, self.request_id)?;
+        if let Trace::New(traceparent) = self.trace {
+            request.remove_header(&TRACESTATE);
+            request.insert_header(TRACEPARENT, traceparent)?;
+        }
 
         self.pass_cookies(request, received.version)?;
         if let Some(host) = self.host {
@@ -222,8 +228,13 @@ impl RequestIds {
         RequestIds { process, next: AtomicU64::new(1) }
     }
 
-    /// The id that a trusted proxy gave, or a new one.
-    pub(super) fn id_for(&self, client: &Client, headers: &HeaderMap) -> HeaderValue {
+    /// The id that a trusted proxy gave, or a new one; and the trace that the request belongs to.
+    pub(super) fn name(&self, client: &Client, headers: &HeaderMap, sampled: bool) -> (HeaderValue, Trace) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        (self.id_for(number, client, headers), Trace::of(headers, self.process, number, sampled))
+    }
+
+    fn id_for(&self, number: u64, client: &Client, headers: &HeaderMap) -> HeaderValue {
         let plain = |id: &&HeaderValue| {
             let id = id.as_bytes();
             !id.is_empty() && id.len() <= 128 && id.iter().all(u8::is_ascii_graphic)
@@ -231,9 +242,10 @@ impl RequestIds {
         match headers.get(X_REQUEST_ID).filter(|_| client.by_trusted_proxy).filter(plain) {
             Some(id) => id.clone(),
             None => {
-                let number = self.next.fetch_add(1, Ordering::Relaxed);
-                let id = format!("{:016x}{number:016x}", self.process);
-                HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
+                let mut id = [0; 32];
+                write_hex(&mut id[..16], self.process);
+                write_hex(&mut id[16..], number);
+                HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
             }
         }
     }

@@ -41,7 +41,7 @@ struct Standing {
     session: SessionId,
     /// When its access token expires, or the newest one that its session is known to have got since.
     good_until: Timestamp,
-    cut: Option<oneshot::Sender<()>>,
+    cut: Option<oneshot::Sender<Reason>>,
 }
 
 /// One listed request. It leaves the list when this is dropped.
@@ -52,16 +52,24 @@ pub(super) struct Listed {
 
 tokio::task_local! {
     /// What cuts off the request that this task serves. It is taken by whoever lists the request.
-    static CUT: Cell<Option<oneshot::Sender<()>>>;
+    static CUT: Cell<Option<oneshot::Sender<Reason>>>;
+    /// Why it was cut off.
+    static WHY: Cell<Option<Reason>>;
+}
+
+/// Why the request that this task serves was cut off, if it was.
+pub(super) fn why_cut() -> Option<Reason> {
+    WHY.try_with(Cell::get).ok().flatten()
 }
 
 /// Serves one request, unless it is cut off. Then all of it is dropped, and with it the connection or stream.
 pub(super) async fn until_cut<T>(serve: impl Future<Output = Option<T>>) -> Option<T> {
     let (cut, told) = oneshot::channel();
     let told = async {
-        if told.await.is_err() {
+        match told.await {
+            Ok(reason) => WHY.with(|why| why.set(Some(reason))),
             // Nobody can cut it off any more.
-            std::future::pending().await
+            Err(_) => std::future::pending().await,
         }
     };
     let serve = async {
@@ -71,7 +79,7 @@ pub(super) async fn until_cut<T>(serve: impl Future<Output = Option<T>>) -> Opti
             () = told => None,
         }
     };
-    CUT.scope(Cell::new(Some(cut)), serve).await
+    CUT.scope(Cell::new(Some(cut)), WHY.scope(Cell::new(None), serve)).await
 }
 
 impl Live {
@@ -105,7 +113,7 @@ impl Live {
                 Err(reason) => {
                     if let Some(told) = standing.cut.take() {
                         // It may have ended this very moment.
-                        let _ = told.send(());
+                        let _ = told.send(reason);
                         cut(reason);
                     }
                     false

@@ -5,6 +5,7 @@
 //! What must never happen in here: an upstream is reached without a [`crate::gate::Grant`]; something is forwarded that was
 //! not judged; a head that a client sends slowly or without end holds more than its connection.
 
+mod access;
 mod app_session;
 mod attempt;
 mod body;
@@ -21,6 +22,8 @@ mod phases;
 mod respond;
 mod service;
 mod shutdown;
+mod streams;
+mod trace;
 pub mod upstream;
 mod watched;
 mod wire;

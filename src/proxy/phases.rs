@@ -17,6 +17,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::warn;
 
+use super::access::{Asked, Ending};
 use super::compiled::Compiled;
 use super::context::{Context, is_answer};
 use super::facts::RequestFacts;
@@ -27,11 +28,13 @@ use super::live::Live;
 use super::respond;
 use super::service::Shared;
 use super::shutdown::InFlight;
+use super::streams::{STREAM_IDLE, is_grpc, is_stream};
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_wire, read_head};
 use super::{app_session, attempt, body};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
 use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Service, decide, ticket};
+use crate::time::Timestamp;
 
 /// The hooks.
 pub(super) struct Phases {
@@ -40,9 +43,6 @@ pub(super) struct Phases {
     live: Arc<Live>,
     request_ids: RequestIds,
 }
-
-/// A stream that says nothing for this long is dead, whatever it carries.
-const STREAM_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Phases {
     pub(super) fn new(shared: &Shared) -> Phases {
@@ -94,7 +94,9 @@ impl Phases {
             Err(reason) => return refuse(reason),
         };
         context.cors = context.compiled.policy.origins.answer(&header.headers);
-        let facts = RequestFacts { answer, ..context.compiled.facts(context.began) };
+        // After a question the clock has gone on.
+        let now = if answer.is_some() { Timestamp::now() } else { context.at };
+        let facts = RequestFacts { answer, ..context.compiled.facts(now, context.began) };
         let decision = decide(&context.compiled.policy, &head, &facts);
         // Not before the question: what is judged once more is compared with the bytes of the wire once more.
         if !matches!(decision, Decision::Ask(_)) && head.target.len() != header.raw_path().len() {
@@ -125,35 +127,10 @@ impl Phases {
         context.compiled.endpoints.serve(service.endpoint, request).await
     }
 
-    fn count(&self, context: &Context, decision: &Decision) {
-        let counters = context.compiled.route_metrics.route(context.route);
-        match decision {
-            Decision::Forward(_) => counters.allowed(),
-            Decision::Serve(_) | Decision::Preflight => counters.served(),
-            Decision::Refuse(denial) => counters.refused(denial.reason),
-            Decision::Ask(_) => counters.refused(Reason::Internal),
-        }
-        context.compiled.metrics.decided(context.began.elapsed());
-    }
-
     /// May a cookie be what this request has its identity from?
     fn speaks_by_cookie(compiled: &Compiled, grant: &Grant) -> bool {
         let route = compiled.policy.routes.routes().get(grant.route());
         grant.identity().is_some() && route.is_none_or(|route| route.credentials.cookie)
-    }
-
-    /// Lets streams live: timers that are meant for requests do not cut them.
-    fn is_stream(header: &RequestHeader, is_upgrade: bool) -> bool {
-        let accept = header.headers.get(ACCEPT);
-        let events = accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
-        is_upgrade || events || Phases::is_grpc(header)
-    }
-
-    /// Only over HTTP/2: anywhere else the word would be a way to send a body as slowly as one likes.
-    fn is_grpc(header: &RequestHeader) -> bool {
-        let content_type = header.headers.get(CONTENT_TYPE);
-        header.version == Version::HTTP_2
-            && content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
     }
 }
 
@@ -180,7 +157,12 @@ impl ProxyHttp for Phases {
         session.set_write_timeout(Some(limits.body_timeout));
         context.peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip())).unwrap_or(context.peer);
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        context.tls = tls;
         context.client = context.compiled.client(context.peer, tls, &session.req_header().headers);
+        if context.compiled.access.is_some() {
+            context.asked = Some(Asked::of(session.req_header()));
+            context.name(&self.request_ids, &session.req_header().headers);
+        }
         Ok(())
     }
 
@@ -191,7 +173,7 @@ impl ProxyHttp for Phases {
             Decision::Refuse(denial) => denial.route,
             Decision::Serve(_) | Decision::Preflight | Decision::Ask(_) => None,
         };
-        self.count(context, &decision);
+        context.decided(&decision);
         let reply = match decision {
             Decision::Forward(grant) => {
                 let announced = session.req_header().headers.get(CONTENT_LENGTH);
@@ -202,10 +184,10 @@ impl ProxyHttp for Phases {
                 } else if let Err(reason) = context.open(&grant) {
                     Reply::refusal(reason)
                 } else {
-                    if Phases::is_grpc(session.req_header()) {
+                    if is_grpc(session.req_header()) {
                         session.set_read_timeout(Some(STREAM_IDLE));
                     }
-                    context.request_id = Some(self.request_ids.id_for(&context.client, &session.req_header().headers));
+                    context.name(&self.request_ids, &session.req_header().headers);
                     context.listed = grant.identity().and_then(|identity| self.live.list(identity));
                     context.grant = Some(grant);
                     return Ok(false);
@@ -222,6 +204,7 @@ impl ProxyHttp for Phases {
             Decision::Ask(_) => Reply::refusal(Reason::Internal),
         };
         let reply = context.with_new_cookies(reply);
+        context.reason = context.reason.or(reply.reason);
         if matches!(reply.reason, Some(Reason::HeadMalformed | Reason::HeadTooLarge | Reason::RequestTimeout)) {
             // Where the next request would begin is not certain.
             session.set_keepalive(None);
@@ -232,7 +215,7 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
-        if Phases::is_stream(session.req_header(), session.is_upgrade_req()) {
+        if is_stream(session.req_header(), session.is_upgrade_req()) {
             peer.options.read_timeout = Some(STREAM_IDLE);
         }
         if session.is_upgrade_req() {
@@ -248,7 +231,8 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
-        let (Some(grant), Some(picked), Some(request_id)) = (&context.grant, &context.picked, &context.request_id)
+        let (Some(grant), Some(picked), Some(request_id), Some(trace)) =
+            (&context.grant, &context.picked, &context.request_id, &context.trace)
         else {
             return Error::e_explain(ErrorType::InternalError, "a request without a grant reached the last hook");
         };
@@ -260,6 +244,7 @@ impl ProxyHttp for Phases {
             peer: context.peer,
             own_cookies: &context.compiled.own_cookies,
             request_id,
+            trace,
             host: (!preserves_host).then(|| picked.authority()),
         };
         forwarding.apply(request, session.req_header())?;
@@ -277,19 +262,14 @@ impl ProxyHttp for Phases {
         context: &mut Context,
     ) -> Result<()> {
         // No await in here: it could delay an upgraded connection's data (Pingora issue 946).
+        context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         if session.was_upgraded() {
             // These are messages, and no body any more.
             return Ok(());
         }
-        if let (Some(bytes_max), Some(chunk)) = (context.compiled.limits.body_bytes_max, body.as_ref()) {
-            context.body_bytes += chunk.len() as u64;
-            if context.body_bytes > bytes_max {
-                context.failure = Some(Reason::BodyTooLarge);
-                return Error::e_explain(
-                    ErrorType::HTTPStatus(413),
-                    "the request body is larger than limits.body_size",
-                );
-            }
+        if context.compiled.limits.body_bytes_max.is_some_and(|bytes_max| context.body_bytes > bytes_max) {
+            context.failure = Some(Reason::BodyTooLarge);
+            return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is larger than limits.body_size");
         }
         Ok(())
     }
@@ -306,7 +286,9 @@ impl ProxyHttp for Phases {
             picked.answered(response.status);
         }
         if let (Some(metrics), Some(asked)) = (metrics, context.asked_upstream.take()) {
-            metrics.responded(asked.elapsed());
+            let took = asked.elapsed();
+            metrics.responded(took);
+            context.upstream_took = Some(took);
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // Not before: whoever only asks for an upgrade gets no more time than others.
@@ -326,6 +308,17 @@ impl ProxyHttp for Phases {
             respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        context.response_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        Ok(None)
     }
 
     fn fail_to_connect(
@@ -366,7 +359,7 @@ impl ProxyHttp for Phases {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
         context.status = session.response_written().map(|response| response.status);
-        context.count_once();
+        context.end_once(|context| Ending::told(session, error, context));
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
             let route = context.route.and_then(|route| context.compiled.policy.routes.routes().get(route));
             let route = route.map_or("", |route| route.name.as_str());

@@ -11,6 +11,7 @@ use pingora::server::ShutdownWatch;
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
 use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::peers::Peers;
@@ -20,6 +21,7 @@ use crate::admin::Readiness;
 use crate::endpoints::Removed;
 use crate::proxy::{Compiled, Flying, Live};
 use crate::store::UsedMarksWriter;
+use crate::telemetry::Logs;
 
 /// How often entries that no living access token can name are dropped from the mirror.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -84,7 +86,8 @@ impl BackgroundService for Behind {
         let marks = used.run(Arc::clone(&self.state.sessions));
         let endings = removed.end_sessions(|| Arc::clone(&self.current.load().endpoints));
         let live = self.live.watch(&self.current);
-        tokio::join!(follow, marks, sweep, of_configurations, listening, endings, live, reload.run(), leave);
+        let rotated = reopen_logs(&self.state.logs);
+        tokio::join!(follow, marks, sweep, of_configurations, listening, endings, live, reload.run(), rotated, leave);
     }
 }
 
@@ -103,6 +106,17 @@ impl Behind {
                 () = self.changed.notified() => {}
             }
         }
+    }
+}
+
+/// Opens log files anew at each SIGUSR1, which says that they have been renamed.
+async fn reopen_logs(logs: &Logs) {
+    let Ok(mut asked) = signal(SignalKind::user_defined1()) else {
+        tracing::warn!("SIGUSR1 cannot be listened for; log files are opened anew only when they are renamed");
+        return;
+    };
+    while asked.recv().await.is_some() {
+        logs.reopen();
     }
 }
 

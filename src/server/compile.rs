@@ -93,6 +93,8 @@ pub(super) fn compile(
             keep_alive: config.limits.keep_alive,
         },
         metrics: Arc::clone(&state.metrics),
+        access: state.logs.access(),
+        new_traces_sampled: config.log.new_traces_sampled,
         route_metrics: state.metrics.routes(&names)?,
         upstreams,
         upstream_metrics,

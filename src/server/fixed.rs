@@ -6,7 +6,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{Config, Listener, Redis, RedisPassword, RedisPrimary, Store, StoreKind};
+use crate::config::{Config, Listener, Log, Redis, RedisPassword, RedisPrimary, Store, StoreKind};
 
 /// Puts back what cannot change from `running` to `new`, and gives the names of what would have.
 pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
@@ -36,6 +36,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         revocation: _,
         identity_headers: _,
         limits: _,
+        log,
         upstreams: _,
         routes: _,
         files: _,
@@ -68,6 +69,9 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
         development.clone_from(&running.development);
         cookie.clone_from(&running.cookie);
     }
+    // Whether new traces are sampled is read by each request.
+    let running_log = Log { new_traces_sampled: log.new_traces_sampled, ..running.log.clone() };
+    kept.keep("log", &running_log, log);
     kept.keep("shutdown.drain", &running.shutdown.drain, &mut shutdown.drain);
     kept.0
 }
@@ -182,6 +186,8 @@ mod tests {
             ("", "access_token: { lifetime: 1m, skew: 1s }\n", &["access_token.lifetime", "access_token.skew"]),
             ("", "access_token: { audience: other }\n", &[]),
             ("", "development: { insecure_cookies: true }\n", &["development"]),
+            ("", "log: { access: stdout, new_traces: unsampled }\n", &["log"]),
+            ("", "log: { new_traces: unsampled }\n", &[]),
             ("", "shutdown: { drain: 1s }\n", &["shutdown.drain"]),
             (redis, redis, &[]),
             (redis, &redis.replace("one", "two"), &["store"]),

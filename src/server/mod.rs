@@ -9,6 +9,7 @@ mod compile;
 mod error;
 mod fixed;
 mod login_page;
+mod logs;
 mod peers;
 mod reload;
 mod stamps;
@@ -30,6 +31,7 @@ pub use applied::Read;
 pub use compile::policy;
 pub use error::StartError;
 pub use login_page::login_page;
+pub use logs::log_options;
 
 use self::applied::Applied;
 use self::behind::{Behind, Once};
@@ -42,12 +44,13 @@ use crate::config::{Config, Listener};
 use crate::endpoints::Events;
 use crate::proxy::upstream::RETRIES_MAX;
 use crate::proxy::{Binding, Certificates, InFlight, Live, Shared, Signals, proxy_service};
+use crate::telemetry::Logs;
 use crate::time::Timestamp;
 
 /// Runs until the process is told to leave. Returns only if it could not start.
 ///
 /// `read` reads the configuration anew. `ready` is called once everything has been checked, right before connections are taken.
-pub fn run(config: Config, read: Arc<Read>, ready: impl FnOnce()) -> Result<(), StartError> {
+pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) -> Result<(), StartError> {
     // Whoever comes second gets the first one's: they are the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     for warning in &config.warnings {
@@ -63,7 +66,7 @@ pub fn run(config: Config, read: Arc<Read>, ready: impl FnOnce()) -> Result<(), 
     }
 
     let keys = state::open_keys(&config, None)?;
-    let (state, used) = state::open(&config)?;
+    let (state, used) = state::open(&config, logs)?;
     let state = Arc::new(state);
     let peers = Arc::new(Peers::new(&state, &keys));
     let compiled = compile::compile(&config, &state, keys, None)?;

@@ -13,7 +13,7 @@ use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::redis::{Copies, FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
 use crate::store::{Backend, Mirror, Observe, Sessions, UsedMarks, UsedMarksWriter};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics};
 use crate::token::{Algorithm, KeySet};
 
 /// What a process has, whatever is configured anew.
@@ -22,13 +22,14 @@ pub(super) struct State {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) logs: Logs,
     pub(super) logins: Lasting,
     pub(super) used: UsedMarks,
     /// A random number that names this process.
     pub(super) process: u64,
 }
 
-pub(super) fn open(config: &Config) -> Result<(State, UsedMarksWriter), StartError> {
+pub(super) fn open(config: &Config, logs: Logs) -> Result<(State, UsedMarksWriter), StartError> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
     let mirror = Arc::new(Mirror::new());
@@ -50,6 +51,7 @@ pub(super) fn open(config: &Config) -> Result<(State, UsedMarksWriter), StartErr
     let sessions =
         Sessions::new(Arc::clone(&backend), Arc::clone(&mirror), config.store.deadline, access_tail, observe);
     metrics.read_mirror(Arc::clone(&mirror));
+    metrics.read_logs(logs.clone())?;
     if !matches!(config.store.kind, StoreKind::Redis(_)) {
         metrics.store_opened(true);
     }
@@ -58,7 +60,7 @@ pub(super) fn open(config: &Config) -> Result<(State, UsedMarksWriter), StartErr
     let process = u64::from_le_bytes(process);
     let logins = Lasting::new(login_limits(&config.login).throttle).ok_or(StartError::Randomness)?;
     let (used, writer) = UsedMarks::new();
-    Ok((State { mirror, backend, sessions: Arc::new(sessions), metrics, logins, used, process }, writer))
+    Ok((State { mirror, backend, sessions: Arc::new(sessions), metrics, logs, logins, used, process }, writer))
 }
 
 /// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the

@@ -1,25 +1,37 @@
-//! The log: lines of JSON, or lines for people when standard error is a terminal.
+//! The logs: what the process says, the audit trail, and one line a request; as JSON, or for people on a terminal.
 //!
 //! What the libraries below us say in detail holds whole requests, cookies and tokens included. So they are heard only when
-//! something is wrong, and no setting can change that. Lines are written by a thread of their own: when nobody
+//! something is wrong, and no setting can change that. Lines are written by threads of their own: when nobody
 //! reads them, they are lost and counted, and no request waits.
 //!
 //! What must never happen in here: a line that its content breaks in two, or that drives a terminal.
 
 mod bridge;
+mod destination;
 pub(super) mod escape;
+mod lane;
+mod lines;
 mod writer;
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 
 use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
-use self::writer::Lines;
+pub use self::destination::Destination;
+use self::destination::Output;
+pub use self::lane::Kind;
+pub(super) use self::lane::Lane;
+use self::lines::Lines;
 pub use self::writer::LogGuard;
+use self::writer::Writer;
+use super::access::AccessLog;
 use super::audit::AUDIT;
 
 /// Why the log cannot be set up.
@@ -36,20 +48,132 @@ pub enum LogError {
     /// The thread that writes cannot be started.
     #[error("the thread that writes the log cannot be started: {0}")]
     Thread(io::Error),
+    /// A destination cannot be opened.
+    #[error("{destination}: lines of log cannot be written there: {source}")]
+    Open {
+        /// Where to.
+        destination: Destination,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
-/// Sets up the log of this process. `filter` comes from `--log`; without it `RUST_LOG` counts, and without that `info`.
+/// How lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Format {
+    /// For people on a terminal, as JSON elsewhere.
+    #[default]
+    Auto,
+    /// As JSON.
+    Json,
+    /// For people.
+    Human,
+}
+
+impl Format {
+    fn is_json(self, output: &Output) -> bool {
+        match self {
+            Format::Auto => !output.is_terminal(),
+            Format::Json => true,
+            Format::Human => false,
+        }
+    }
+}
+
+/// What is logged, and where to. What the process says goes to standard error.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Levels, by module if need be.
+    pub filter: String,
+    /// How lines look.
+    pub format: Format,
+    /// Where the audit trail goes, if anywhere.
+    pub audit: Option<Destination>,
+    /// Where the lines on requests go, if anywhere.
+    pub access: Option<Destination>,
+}
+
+impl LogOptions {
+    /// No access log, and the audit trail is part of the log.
+    pub fn new(filter: &str) -> LogOptions {
+        LogOptions { filter: filter.to_owned(), format: Format::Auto, audit: Some(Destination::Stderr), access: None }
+    }
+}
+
+/// The logs of this process.
+#[derive(Clone, Default)]
+pub struct Logs {
+    access: Option<Arc<AccessLog>>,
+    lanes: Vec<Arc<Lane>>,
+    writers: Vec<Arc<Writer>>,
+}
+
+impl Logs {
+    /// Where lines on requests are written, if anywhere.
+    pub fn access(&self) -> Option<Arc<AccessLog>> {
+        self.access.clone()
+    }
+
+    /// How many lines have been lost so far.
+    pub fn lost(&self, kind: Kind) -> u64 {
+        self.lanes.iter().filter(|lane| lane.kind() == kind).map(|lane| lane.lost()).sum()
+    }
+
+    /// Opens files anew, as after a rotation.
+    pub fn reopen(&self) {
+        self.writers.iter().for_each(|writer| writer.reopen());
+    }
+}
+
+/// The destinations opened so far. What goes to one place is written by one thread, so that lines are not mixed up.
+#[derive(Default)]
+struct Opened(Vec<(Option<(u64, u64)>, Arc<Writer>)>);
+
+impl Opened {
+    fn lane(&mut self, kind: Kind, destination: &Destination, format: Format) -> Result<(Arc<Lane>, bool), LogError> {
+        let output =
+            Output::open(destination).map_err(|source| LogError::Open { destination: destination.clone(), source })?;
+        let (identity, is_json) = (output.identity(), format.is_json(&output));
+        let known = self.0.iter().find(|(known, _)| known.is_some() && *known == identity);
+        let writer = match known {
+            Some((_, writer)) => Arc::clone(writer),
+            None => {
+                let writer = Writer::to(output).map_err(LogError::Thread)?;
+                self.0.push((identity, Arc::clone(&writer)));
+                writer
+            }
+        };
+        Ok((writer.lane(kind), is_json))
+    }
+}
+
+/// Sets up the logs of this process.
 ///
 /// Keep the guard to the end of `main`: when dropped, it waits a moment until the lines so far are written.
-pub fn init(filter: Option<&str>) -> Result<LogGuard, LogError> {
-    let from_environment = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
-    let filter = parse_filter(filter.or(from_environment.as_deref()).unwrap_or("info"))?;
-    let (lines, guard) = Lines::to(io::stderr()).map_err(LogError::Thread)?;
-    let json = !io::stderr().is_terminal();
-    tracing::subscriber::set_global_default(subscriber(filter, json, lines)).map_err(|_| LogError::Twice)?;
+pub fn init(options: &LogOptions) -> Result<(LogGuard, Logs), LogError> {
+    let filter = parse_filter(&options.filter)?;
+    let mut opened = Opened::default();
+    let (log, json) = opened.lane(Kind::Log, &Destination::Stderr, options.format)?;
+    let mut logs = Logs { lanes: vec![Arc::clone(&log)], ..Logs::default() };
+    let audit = match &options.audit {
+        None => None,
+        Some(destination) => {
+            let (lane, json) = opened.lane(Kind::Audit, destination, options.format)?;
+            logs.lanes.push(Arc::clone(&lane));
+            Some((json, Lines(lane)))
+        }
+    };
+    if let Some(destination) = &options.access {
+        let (lane, json) = opened.lane(Kind::Access, destination, options.format)?;
+        logs.lanes.push(Arc::clone(&lane));
+        logs.access = Some(Arc::new(AccessLog::new(lane, json)));
+    }
+    logs.writers = opened.0.into_iter().map(|(_, writer)| writer).collect();
+    let subscriber = subscriber(filter, (json, Lines(log)), audit);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     bridge::init().map_err(|_| LogError::Twice)?;
     std::panic::set_hook(Box::new(log_panic));
-    Ok(guard)
+    Ok((LogGuard(logs.writers.clone()), logs))
 }
 
 /// The audit trail stays on unless it is named.
@@ -58,22 +182,36 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
     EnvFilter::builder().parse(directives).map_err(|error| LogError::Filter(filter.to_owned(), error))
 }
 
-fn subscriber<W>(filter: EnvFilter, json: bool, lines: W) -> Box<dyn Subscriber + Send + Sync>
+/// Where lines go, and whether they are JSON.
+type Writing<W> = (bool, W);
+
+fn subscriber<W>(filter: EnvFilter, log: Writing<W>, audit: Option<Writing<W>>) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let is_audit = |metadata: &Metadata<'_>| metadata.target() == AUDIT;
+    let log = layer(log).with_filter(filter_fn(move |metadata| !is_audit(metadata)));
+    let audit = audit.map(|audit| layer(audit).with_filter(filter_fn(is_audit)));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(may_speak));
+    Box::new(registry.with(log).with(audit))
+}
+
+fn layer<S, W>((json, lines): Writing<W>) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     match json {
-        true => Box::new(registry.with(fmt::layer().json().flatten_event(true).with_writer(lines))),
+        true => Box::new(fmt::layer().json().flatten_event(true).with_writer(lines)),
         // No colours: whatever controls a terminal in a line came from outside, and is escaped.
-        false => Box::new(registry.with(fmt::layer().with_ansi(false).with_writer(lines))),
+        false => Box::new(fmt::layer().with_ansi(false).with_writer(lines)),
     }
 }
 
 /// Details only from our own code.
 fn may_speak(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
-    *metadata.level() <= Level::INFO || matches!(root, "portcullis" | "access" | AUDIT)
+    *metadata.level() <= Level::INFO || matches!(root, "portcullis" | AUDIT)
 }
 
 /// A panic is one line of the log like everything else.
@@ -113,7 +251,8 @@ pub(super) mod tests {
         let _ = bridge::init();
         let kept = Kept::default();
         let writer = kept.clone();
-        let subscriber = subscriber(parse_filter(filter).unwrap(), json, move || writer.clone());
+        let make = move || writer.clone();
+        let subscriber = subscriber(parse_filter(filter).unwrap(), (json, make.clone()), Some((json, make)));
         tracing::subscriber::with_default(subscriber, act);
         String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
     }

@@ -3,6 +3,7 @@
 //! A new metric is declared in [`Metrics::new`], where its name, its help and its labels stand side by side.
 
 mod labels;
+mod lost;
 mod registrar;
 mod routes;
 mod scraped;
@@ -20,6 +21,7 @@ use self::scraped::Scraped;
 use self::upstreams::UpstreamFamilies;
 pub use self::upstreams::{UpstreamMetrics, UpstreamTable};
 use super::audit;
+use super::log::Logs;
 use crate::endpoints::{AppLogoutOutcome, Audit, Events, LoginOutcome, LogoutOutcome, RefreshOutcome};
 use crate::gate::Reason;
 use crate::store::{Freshness, Mirror, Observe, Operation, OperationOutcome};
@@ -215,6 +217,11 @@ impl Metrics {
             Freshness::Age(age) => seconds(Timestamp::now().minus(age)),
             Freshness::Unknown => 0.0,
         });
+    }
+
+    /// Reads how many lines of log were lost from here, whenever somebody looks.
+    pub fn read_logs(&self, logs: Logs) -> Result<(), MetricsError> {
+        Ok(self.registry.register(Box::new(lost::LostLines::new(logs)?))?)
     }
 
     /// Reads the number of verified tokens in the cache from here, whenever somebody looks.

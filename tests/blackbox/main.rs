@@ -9,6 +9,7 @@ mod harness;
 #[allow(dead_code, reason = "the long bench uses the rest")]
 mod faulty;
 
+mod access_log;
 mod attack;
 mod cors;
 mod cross_site;

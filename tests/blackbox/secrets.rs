@@ -43,7 +43,7 @@ async fn a_whole_life_leaves_no_secret_behind(setup: Setup) {
            - {{ name: app, upstream: app }}\n  \
            - {{ name: gone, path_prefix: /gone, upstream: gone }}\n  \
            - {{ name: admin, path_prefix: /admin, upstream: app, roles: [admin] }}\n\
-         rotation: {{ grace: 0s }}\n",
+         rotation: {{ grace: 0s }}\nlog: {{ access: stdout }}\n",
         app.url(),
         free_port()
     );

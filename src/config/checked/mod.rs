@@ -7,6 +7,7 @@
 //! data itself.
 
 mod listen;
+mod log;
 mod login_page;
 mod origins;
 mod route;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
 pub use listen::{Admin, Cookie, Development, Endpoints, Limits, Listener, SameSite, Shutdown, Tls};
+pub use log::{Log, LogDestination, LogFormat, LogLevel};
 pub use login_page::{LoginForm, LoginPage, Logo};
 pub use origins::{Cors, NativeClients, Origin, Preflight};
 pub use route::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route};
@@ -83,6 +85,8 @@ pub struct Config {
     pub identity_headers: IdentityHeaders,
     /// `limits`: bounds on what clients may send and hold.
     pub limits: Limits,
+    /// `log`: what is logged, and where to.
+    pub log: Log,
     /// `shutdown`: how the process leaves.
     pub shutdown: Shutdown,
     /// `upstreams`, in the order of the file. The short form `upstream: URL` makes one, called `app`.

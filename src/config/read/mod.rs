@@ -5,6 +5,7 @@
 mod checks;
 mod cors;
 mod listen;
+mod log;
 mod login_page;
 mod native;
 mod reach;
@@ -73,6 +74,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         revocation: tokens::revocation(&top),
         identity_headers: routes::identity_headers(&top),
         limits: listen::limits(&top),
+        log: log::log(&top),
         shutdown: Shutdown { drain: drain.unwrap_or(seconds(30)) },
         upstreams,
         routes,

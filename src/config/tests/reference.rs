@@ -69,6 +69,7 @@ fn every_setting_of_the_reference_is_valid_and_shows_its_default() {
         "login: { upstream:",
         "origins:",
         "limits: {",
+        "log: {",
         "endpoints: {",
         "login_page: {",
         "login_page:\n",

@@ -86,7 +86,7 @@ impl Live {
                 }
                 Freshness::Unknown => now.duration_since(known_at[partition]) <= compiled.max_staleness,
             });
-        let facts = compiled.facts(now);
+        let facts = compiled.facts(Timestamp::now(), now);
         let judge = |session: &SessionId, _| match may_go_on(&compiled.policy, session, &facts) {
             Err(Reason::RevocationsStale) if patient[session.partition()] => Ok(()),
             judged => judged,

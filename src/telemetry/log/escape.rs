@@ -25,7 +25,7 @@ pub(in crate::telemetry) fn escape(line: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Control characters (C0, DEL, C1), line and paragraph separators, and what turns the direction of writing.
-fn is_harmful(char: char) -> bool {
+pub(in crate::telemetry) fn is_harmful(char: char) -> bool {
     char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

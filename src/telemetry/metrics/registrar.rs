@@ -78,7 +78,7 @@ impl Registrar {
     }
 }
 
-fn opts(name: &str, help: &str) -> Opts {
+pub(super) fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("portcullis")
 }
 

@@ -1,0 +1,160 @@
+//! Which trace a request belongs to: `traceparent` is passed on, and made where there is none (W3C Trace Context).
+//!
+//! We report no spans, so we are none: a valid `traceparent` and its `tracestate` pass as they came. A span of ours that no
+//! collector ever hears of would tear the app's spans from their parent. One that is malformed, or comes twice, begins a new trace,
+//! and its `tracestate` goes.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Where the trace id stands: `00-<trace id>-<parent id>-<flags>`.
+const TRACE_ID: std::ops::Range<usize> = 3..35;
+/// How long version 00 is.
+const LENGTH: usize = 55;
+
+/// The trace of a request.
+#[derive(Debug)]
+pub(super) enum Trace {
+    /// The client's own.
+    Received(HeaderValue),
+    /// Begun here.
+    New(HeaderValue),
+}
+
+impl Trace {
+    /// The trace that the client names, or a new one. `number` names the request within this process.
+    pub(super) fn of(headers: &HeaderMap, process: u64, number: u64, sampled: bool) -> Trace {
+        match received(headers) {
+            Some(value) => Trace::Received(value.clone()),
+            None => Trace::New(new(process, number, sampled)),
+        }
+    }
+
+    /// Its id, in lower-case hex.
+    pub(super) fn id(&self) -> &[u8] {
+        let (Trace::Received(value) | Trace::New(value)) = self;
+        value.as_bytes().get(TRACE_ID).unwrap_or_default()
+    }
+}
+
+/// The one valid `traceparent` of a request.
+fn received(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut fields = headers.get_all(TRACEPARENT).iter();
+    let value = fields.next()?;
+    (fields.next().is_none() && is_valid(value.as_bytes())).then_some(value)
+}
+
+/// Section 3.2. A later version may go on after another dash.
+fn is_valid(value: &[u8]) -> bool {
+    let Some((known, more)) = value.split_at_checked(LENGTH) else { return false };
+    let dashes = [2, 35, 52];
+    let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_zero = |part: &[u8]| part.iter().all(|&byte| byte == b'0');
+    let well_formed =
+        known.iter().enumerate().all(|(at, byte)| if dashes.contains(&at) { *byte == b'-' } else { is_hex(byte) });
+    let version = &known[..2];
+    let ends = more.is_empty() || (version != b"00" && more[0] == b'-');
+    well_formed && ends && version != b"ff" && !is_zero(&known[TRACE_ID]) && !is_zero(&known[36..52])
+}
+
+/// A new trace. Its ids have to be spread evenly, and need not be secret: the request's number, mixed with what names the
+/// process, is enough, and asks the system for nothing.
+fn new(process: u64, number: u64, sampled: bool) -> HeaderValue {
+    let ids = [1, 2, 3]
+        .map(|part: u64| mix(process.rotate_left(21).wrapping_mul(2 * part + 1) ^ mix(number.wrapping_mul(4) + part)));
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    for (at, id) in [3, 19, 36].into_iter().zip(ids) {
+        // Never all zeros.
+        write_hex(&mut text[at..at + 16], id | u64::from(at != 19));
+    }
+    text[LENGTH - 1] += u8::from(sampled);
+    // Cannot fail: it is ASCII.
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A finaliser that spreads consecutive numbers over all bits (that of SplitMix64).
+fn mix(mut value: u64) -> u64 {
+    value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+/// Writes a number as 16 digits.
+pub(super) fn write_hex(digits: &mut [u8], number: u64) {
+    for (byte, pair) in number.to_be_bytes().into_iter().zip(digits.chunks_exact_mut(2)) {
+        for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+            *digit = b"0123456789abcdef"[usize::from(value)];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn of(fields: &[&str]) -> Trace {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(TRACEPARENT, HeaderValue::from_bytes(field.as_bytes()).unwrap());
+        }
+        Trace::of(&headers, 7, 1, true)
+    }
+
+    #[test]
+    fn what_is_valid_passes_as_it_came() {
+        let later = VALID.replacen("00", "cc", 1);
+        let longer = format!("{later}-what-the-future-will-be-like");
+        for field in [VALID, &VALID.replace("-01", "-00"), &VALID.replace("-01", "-ff"), &later, &longer] {
+            let trace = of(&[field]);
+            assert!(matches!(&trace, Trace::Received(value) if value == field), "{field}");
+            assert_eq!(trace.id(), b"4bf92f3577b34da6a3ce929d0e0e4736");
+        }
+    }
+
+    #[test]
+    fn what_is_not_begins_a_new_trace() {
+        let upper = VALID.to_uppercase();
+        for fields in [
+            &[][..],
+            &[""],
+            &["00"],
+            &[&VALID[..54]],
+            &[&upper],
+            &[&VALID.replacen("00", "ff", 1)],
+            &[&VALID.replacen("00", "0x", 1)],
+            &[&VALID.replacen("-01", "-0", 1)],
+            &[&VALID.replace("-01", "-01-")],
+            &[&VALID.replace("-01", "-011")],
+            &[&VALID.replacen("00", "cc", 1).replace("-01", "-01.x")],
+            &[&VALID.replace("-01", "_01")],
+            &[&VALID.replace("4bf92f3577b34da6a3ce929d0e0e4736", "00000000000000000000000000000000")],
+            &[&VALID.replace("00f067aa0ba902b7", "0000000000000000")],
+            &[VALID, VALID],
+            &[VALID, "x"],
+            &["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b\u{e9}-01"],
+        ] {
+            let trace = of(fields);
+            let Trace::New(value) = &trace else { panic!("{fields:?} was taken") };
+            assert!(is_valid(value.as_bytes()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn new_ones_differ_and_say_whether_they_are_sampled() {
+        let all =
+            [1, 2, u64::MAX].into_iter().flat_map(|process| (0..2000).map(move |number| new(process, number, false)));
+        let (traces, parents): (HashSet<Vec<u8>>, HashSet<Vec<u8>>) = all
+            .inspect(|value| assert!(is_valid(value.as_bytes()) && value.as_bytes().ends_with(b"-00"), "{value:?}"))
+            .map(|value| (value.as_bytes()[TRACE_ID].to_vec(), value.as_bytes()[36..52].to_vec()))
+            .unzip();
+        assert_eq!((traces.len(), parents.len()), (6000, 6000));
+        assert!(new(1, 1, true).as_bytes().ends_with(b"-01"));
+    }
+}
