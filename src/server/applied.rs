@@ -5,6 +5,7 @@
 //! What must never happen in here: half of a configuration; a token that was verified under a key that is gone passes; a server
 //! that is down is taken for up because a file was touched.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -47,6 +48,9 @@ pub(super) enum Refused {
     Files(#[from] StartError),
     #[error(transparent)]
     Keys(#[from] KeysRefused),
+    /// With variables of the environment it could go on without, by other rules.
+    #[error("{}: this file is gone; put it back (to run by variables of the environment alone, restart)", .0.display())]
+    Gone(PathBuf),
 }
 
 /// Another configuration with everything read that it names.

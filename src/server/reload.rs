@@ -39,14 +39,18 @@ pub(super) struct Reload {
     /// What was said that only a restart applies.
     kept: Vec<&'static str>,
     expiry: Expiry,
+    /// The configuration is in a file, and not in variables of the environment alone.
+    had_file: bool,
 }
 
 impl Reload {
     /// `applied` was read a moment ago.
     pub(super) fn new(applied: Applied, read: Arc<Read>) -> Reload {
         let files = Stamps::of(files(&applied.config));
+        let had_file = applied.config.files.first().is_some_and(|origin| files.has(origin));
         let (read_at, last_look) = (files.clone(), files);
-        Reload { applied, read, read_at, last_look, refused: None, kept: Vec::new(), expiry: Expiry::default() }
+        let (refused, kept, expiry) = (None, Vec::new(), Expiry::default());
+        Reload { applied, read, read_at, last_look, refused, kept, expiry, had_file }
     }
 
     /// Never returns.
@@ -90,12 +94,17 @@ impl Reload {
     async fn reload(&mut self) -> bool {
         let (read, before) = (Arc::clone(&self.read), self.read_at.files().collect::<Vec<_>>());
         let (state, running, compiled) = self.applied.basis();
+        let had_file = self.had_file;
         let reading = tokio::task::spawn_blocking(move || {
             let before = Stamps::of(before);
             let (named, prepared) = match read() {
                 Ok(config) => {
                     let named = Stamps::of(files(&config));
-                    (named, prepare(config, &state, &running, &compiled).map_err(Refused::from))
+                    let prepared = match config.files.first().filter(|origin| had_file && !named.has(origin)) {
+                        Some(origin) => Err(Refused::Gone(origin.clone())),
+                        None => prepare(config, &state, &running, &compiled).map_err(Refused::from),
+                    };
+                    (named, prepared)
                 }
                 Err(errors) => (before.clone(), Err(errors.into())),
             };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What was seen of some files at one moment.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -39,6 +39,11 @@ impl Stamps {
     /// The files that were looked at.
     pub(super) fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
         self.0.keys().cloned()
+    }
+
+    /// Was this file there?
+    pub(super) fn has(&self, file: &Path) -> bool {
+        matches!(self.0.get(file), Some(Some(_)))
     }
 
     /// Is every file that both have looked at the same in both?

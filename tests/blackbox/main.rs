@@ -11,6 +11,7 @@ mod faulty;
 
 mod access_log;
 mod attack;
+mod certificates;
 mod cors;
 mod cross_site;
 mod demo;
@@ -32,6 +33,7 @@ mod pages;
 mod paths;
 mod process;
 mod refresh;
+mod reload;
 mod secrets;
 mod sessions;
 mod single_page;
