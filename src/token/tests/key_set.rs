@@ -149,3 +149,17 @@ fn a_set_is_good_as_a_whole_or_not_at_all() {
         assert!(matches!(KeySet::from_jwk_set(text), Err(KeySetError::Malformed(_))), "{text}");
     }
 }
+
+#[test]
+fn sets_are_equal_when_they_have_the_same_keys_and_the_same_are_active() {
+    let set = |eddsa: &str, es256: &str, refresh: &str| {
+        let keys = [jwk("EdDSA", eddsa), jwk("ES256", es256), jwk(refresh, "active")];
+        key_set(&keys).unwrap()
+    };
+    let one = set("active", "retired", "refresh");
+    assert_eq!(one, set("active", "retired", "refresh"));
+    assert_eq!(one, set("active", "next", "refresh"), "both verify, and neither signs");
+    assert_ne!(one, set("retired", "active", "refresh"));
+    assert_ne!(one, set("active", "retired", "refresh_2"));
+    assert_ne!(one, key_set(&[jwk("EdDSA", "active"), jwk("refresh", "active")]).unwrap());
+}
