@@ -1,6 +1,7 @@
 //! `portcullis check`: is this configuration good? Nothing is started and nothing is written.
 //!
-//! What must never happen in here: "ok" for what `run` would refuse. Both go through [`config::load`] and try the login page.
+//! What must never happen in here: "ok" for what `run` would refuse. Both go through [`config::load`],
+//! and what `run` makes of files is tried.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -36,12 +37,14 @@ fn report(
             for warning in &config.warnings {
                 writeln!(err, "warning: {warning}")?;
             }
-            if let Err(error) = server::login_page(&config) {
+            let found = server::check(&config);
+            for error in &found {
                 writeln!(err, "{error}")?;
-                return Ok(false);
             }
-            writeln!(out, "{}: ok", args.config.display())?;
-            Ok(true)
+            if found.is_empty() {
+                writeln!(out, "{}: ok", args.config.display())?;
+            }
+            Ok(found.is_empty())
         }
         Err(errors) => {
             writeln!(err, "{errors}")?;
@@ -59,7 +62,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("proxy.yaml");
         std::fs::write(&config, text).unwrap();
-        std::fs::write(folder.path().join("users.yaml"), "").unwrap();
+        std::fs::write(folder.path().join("users.yaml"), "{}").unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let good = report(&Check { config }, &|_| None, &mut out, &mut err).unwrap();
         let relative =
@@ -94,6 +97,36 @@ mod tests {
         std::fs::remove_file(&template).unwrap();
         let (good, _, err) = check(&config("stylesheet"));
         assert!(!good && err.contains("there is no such file"), "{err}");
+    }
+
+    #[test]
+    fn what_is_in_the_files_is_tried_and_all_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let own = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str, mode: u32| {
+            let path = own.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        write("leaf.pem", "no certificate", 0o644);
+        write("leaf.key", "no key", 0o600);
+        write("ca.pem", "no authority", 0o644);
+        write("keys.jwks", "{}", 0o600);
+        write("people.yaml", "ann: { pasword: x }", 0o600);
+        let (good, out, err) = check(&format!(
+            "listen: {{ address: 127.0.0.1:1, tls: {{ certificate: {0}/leaf.pem, key: {0}/leaf.key }} }}\n\
+             users: {0}/people.yaml\nkeys: {{ file: {0}/keys.jwks }}\n\
+             store: {{ redis: {{ url: rediss://127.0.0.1:1, ca_file: {0}/ca.pem }} }}\n\
+             upstreams: {{ app: {{ servers: [https://app.internal], tls: {{ ca_file: {0}/ca.pem }} }} }}\n\
+             routes: [{{ name: app, upstream: app }}]\n",
+            own.path().display()
+        ));
+        assert!(!good && out.is_empty(), "{err}");
+        for file in ["leaf.pem", "keys.jwks", "people.yaml:1:", "upstream `app`: ca_file"] {
+            assert!(err.contains(file), "{file}: {err}");
+        }
+        assert!(err.matches("ca.pem").count() == 2 && err.lines().count() == 5, "{err}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! on, because what was removed since must not pass. It is logged once per change, and the next good edit recovers.
 //!
 //! The file must not be writable for everybody. A file that group or others can read is accepted, because mounted
-//! secrets often are like that, and is warned of.
+//! secrets often are like that; one that everybody can read is warned of, at start by the configuration.
 //!
 //! What must never happen in here: an executor thread waits for a disk; a half-written file logs everybody out.
 
@@ -122,6 +122,10 @@ impl State {
         match &self.users {
             Ok(users) => {
                 tracing::info!(file = %self.path.display(), users = users.entries().len(), "users file read anew");
+                // At start the configuration says so.
+                if self.stamp.is_some_and(|stamp| stamp.mode & 0o004 != 0) {
+                    tracing::warn!(file = %self.path.display(), "everybody on this machine can read the password hashes; chmod 640 the file");
+                }
             }
             Err(error) if last_error.as_ref() == Some(error) => {}
             Err(error) => {
@@ -136,9 +140,6 @@ impl State {
         self.stamp = None;
         self.users = read(&self.path).and_then(|(stamp, text)| {
             self.stamp = stamp;
-            if stamp.is_some_and(|stamp| stamp.mode & 0o044 != 0) {
-                tracing::warn!(file = %self.path.display(), "others can read the password hashes; chmod 600 the file if you can");
-            }
             let users = parse::parse(&text, &self.limits).map_err(|problem| UsersFileError {
                 path: self.path.clone(),
                 position: problem.position,

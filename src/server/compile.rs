@@ -279,7 +279,7 @@ pub(super) fn login_limits(login: &config::Login) -> LoginLimits {
     limits
 }
 
-fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
+pub(super) fn upstream_spec(upstream: &config::Upstream) -> UpstreamSpec {
     let tls = upstream.tls.as_ref();
     UpstreamSpec {
         name: upstream.name.clone(),

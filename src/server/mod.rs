@@ -5,6 +5,7 @@
 mod applied;
 mod behind;
 mod certificates;
+mod check;
 mod compile;
 mod error;
 mod fixed;
@@ -28,6 +29,7 @@ use tokio::sync::{Mutex, Notify};
 use tracing::{info, warn};
 
 pub use applied::Read;
+pub use check::check;
 pub use compile::policy;
 pub use error::StartError;
 pub use login_page::login_page;

@@ -66,7 +66,7 @@ pub(super) fn open(config: &Config, logs: Logs) -> Result<(State, UsedMarksWrite
 /// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the
 /// proxy that made it and on the one that judges it; and the time that an ending takes to reach the store, within which
 /// another proxy may still read the session as alive; and the same if that proxy has not heard of a failover.
-fn access_tail(config: &Config) -> Duration {
+pub(super) fn access_tail(config: &Config) -> Duration {
     let failover = match &config.store.kind {
         StoreKind::Redis(redis) if !matches!(redis.primary, RedisPrimary::At(_)) => FAILOVER_NOTICE,
         _ => Duration::ZERO,
@@ -118,7 +118,7 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
     made.map_err(|source| StartError::DataDir { path: path.to_owned(), source })
 }
 
-fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
+pub(super) fn redis_options(redis: &config::Redis, deadline: Duration) -> RedisOptions {
     // The database and TLS count where others name the host.
     let url = if redis.tls { "rediss://named-by-others/0" } else { "redis://named-by-others/0" };
     let (url, sentinels, cluster) = match &redis.primary {

@@ -140,7 +140,7 @@ fn each_change_is_logged_once() {
         (0..3).for_each(|_| drop(state.refresh()));
         assert_eq!(lines().lines().count(), 1);
         fs::write(&path, entry("ann")).unwrap();
-        chmod(&path, 0o640);
+        chmod(&path, 0o644);
         (0..3).for_each(|_| drop(state.refresh()));
         assert!(lines().contains("WARN"));
     });
