@@ -16,6 +16,8 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src ./src
+# The annotated reference is part of the binary: the schema for editors is made of it.
+COPY proxy.yaml ./
 # The target folder is a cache and no part of the layer, so the binary is copied out in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target,sharing=locked \

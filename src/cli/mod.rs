@@ -7,6 +7,7 @@ pub mod demo;
 pub mod healthcheck;
 pub mod keys;
 pub mod run;
+pub mod schema;
 pub mod sessions;
 pub mod user;
 
@@ -29,6 +30,8 @@ enum Command {
     Run(run::Args),
     /// Read a configuration and say what is wrong with it.
     Check(check::Check),
+    /// Print the JSON schema of the configuration, for editors.
+    Schema,
     /// Make, list and rotate keys.
     Keys(keys::KeysArgs),
     /// Add, change, remove and list users.
@@ -46,6 +49,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Schema => schema::run(),
         Command::Keys(args) => done(keys::run(&args)),
         Command::User(args) => done(user::run(&args)),
         Command::Sessions(args) => done(sessions::run(&args)),

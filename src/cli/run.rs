@@ -19,8 +19,7 @@ pub struct Args {
 
 /// Runs until the process is told to leave.
 pub fn run(args: &Args) -> ExitCode {
-    let path = args.config.clone();
-    let read = move || config::load(&path, &config::environment);
+    let read = config::reader(args.config.clone());
     let config = match read() {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),

@@ -85,7 +85,7 @@ pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
                 Err(why) => cx.error(used.place.clone(), format!("{shown} cannot be read: {why}")),
             },
             FileKind::AdminToken => match only_line(&mut file) {
-                Ok(text) if !is_token(text.expose_secret()) => {
+                Ok(text) if !is_admin_token(&text) => {
                     cx.error(
                         used.place.clone(),
                         format!(
@@ -102,8 +102,23 @@ pub(super) fn check(cx: &Context<'_>) -> Option<SecretString> {
     admin_token
 }
 
-fn is_token(text: &str) -> bool {
+/// Can it be the token for the admin listener?
+pub(super) fn is_admin_token(text: &SecretString) -> bool {
+    let text = text.expose_secret();
     text.len() >= ADMIN_TOKEN_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Warns of secrets that stand in a configuration that everybody can read.
+pub(super) fn warn_of_open_secrets(cx: &Context<'_>) {
+    let is_open = std::fs::metadata(cx.origin).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0);
+    for place in cx.secrets.take().into_iter().filter(|place| is_open && place.line > 0) {
+        let file = cx.origin.display();
+        let message = format!(
+            "everybody on this machine can read this secret; run `chmod 640 {file}`, or name a file in its place (`…_file`) or a \
+             variable (`…_env`)"
+        );
+        cx.warnings.borrow_mut().push(Warning { place, message });
+    }
 }
 
 /// The text of a file, without the end of its last line.

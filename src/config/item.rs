@@ -3,75 +3,13 @@
 //! Nothing stops at the first error: a question that cannot be answered is `None` and noted, and reading goes on. What was
 //! noted decides in the end; a default that stands in for a bad value never reaches anybody.
 
-use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::errors::{ConfigError, Place, Warning, hint, quoted};
+use super::asked::Question;
+pub(super) use super::context::Context;
+use super::errors::{Place, Warning, hint, quoted};
 use super::files::{FileKind, FileUse};
-use super::tree::{self, Entry, Id, Node, Value};
-use super::variables::{self, Variable};
-
-/// What is noted while a file is read.
-pub(super) struct Context<'a> {
-    pub text: &'a str,
-    pub origin: &'a Path,
-    pub env: &'a dyn Fn(&str) -> Option<String>,
-    /// Those that override keys.
-    pub variables: Vec<Variable>,
-    pub errors: RefCell<Vec<ConfigError>>,
-    pub warnings: RefCell<Vec<Warning>>,
-    pub files: RefCell<Vec<FileUse>>,
-}
-
-impl<'a> Context<'a> {
-    pub fn new(text: &'a str, origin: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Context<'a> {
-        Context {
-            text,
-            origin,
-            env,
-            variables: Vec::new(),
-            errors: RefCell::default(),
-            warnings: RefCell::default(),
-            files: RefCell::default(),
-        }
-    }
-
-    /// The same, with variables that override keys.
-    pub fn with_variables(mut self, mut variables: Vec<Variable>) -> Context<'a> {
-        variables.sort_by(variables::by_way);
-        self.variables = variables;
-        self
-    }
-
-    /// The place of the key or value with that number.
-    pub fn place(&self, id: Id, key: &str) -> Place {
-        match id {
-            Id::Text(number) => {
-                let (line, column) = tree::locate(self.text, number).unwrap_or_default();
-                Place { file: self.origin.to_owned(), line, column, key: key.to_owned() }
-            }
-            Id::Variable(index) => {
-                Place { file: self.variables[index].name.clone().into(), line: 0, column: 0, key: key.to_owned() }
-            }
-        }
-    }
-
-    /// Where the key or value with that number is, for messages about something else: `line 7`.
-    pub fn whereabouts(&self, id: Id) -> String {
-        let place = self.place(id, "");
-        if place.line > 0 { format!("line {}", place.line) } else { place.to_string() }
-    }
-
-    /// The folder of the file, from which relative paths are seen.
-    pub fn folder(&self) -> &'a Path {
-        self.origin.parent().unwrap_or(Path::new(""))
-    }
-
-    /// Notes an error.
-    pub fn error(&self, place: Place, message: impl Into<String>) {
-        self.errors.borrow_mut().push(ConfigError { place, message: message.into() });
-    }
-}
+use super::tree::{Entry, Id, Node, Value};
 
 /// A value and where to note what is wrong with it.
 #[derive(Clone, Copy)]
@@ -147,6 +85,12 @@ impl<'a> Item<'a> {
 
     /// The text. `want` says what to write instead of anything else.
     pub fn text(self, want: &str) -> Option<&'a str> {
+        self.asks(|| Question::Text(want.to_owned()));
+        self.as_written(want)
+    }
+
+    /// The same, for who says himself what is asked.
+    fn as_written(self, want: &str) -> Option<&'a str> {
         match &self.node.value {
             Value::Text { text, .. } if text.is_empty() => {
                 self.error(format!("this is empty; write {want}"));
@@ -164,7 +108,13 @@ impl<'a> Item<'a> {
     /// What `parse` makes of the text. `want` is for other types; `parse` says itself what is wrong with text. It may repeat
     /// the text only after a `;`, which is cut off if a variable was put in.
     pub fn parse<T>(self, want: &str, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
-        match parse(self.text(want)?) {
+        self.asks(|| Question::Text(want.to_owned()));
+        self.parse_as(want, parse)
+    }
+
+    /// The same, for who says himself what is asked.
+    pub fn parse_as<T>(self, want: &str, parse: impl FnOnce(&'a str) -> Result<T, String>) -> Option<T> {
+        match parse(self.as_written(want)?) {
             Ok(value) => Some(value),
             Err(wrong) => {
                 let variable = match &self.node.value {
@@ -180,6 +130,7 @@ impl<'a> Item<'a> {
 
     /// True or false.
     pub fn bool(self) -> Option<bool> {
+        self.asks(|| Question::Bool);
         match &self.node.value {
             Value::Bool(value) => Some(*value),
             Value::Text { text, written: Some(_) } if text == "true" => Some(true),
@@ -193,6 +144,7 @@ impl<'a> Item<'a> {
 
     /// True or false, where a table with `keys` would do as well.
     pub fn true_or_table(self, keys: &[&str]) -> Option<bool> {
+        self.asks(|| Question::Bool);
         match &self.node.value {
             Value::Bool(_) | Value::Text { written: Some(_), .. } => self.bool(),
             _ => {
@@ -204,6 +156,7 @@ impl<'a> Item<'a> {
 
     /// A whole number between two others.
     pub fn number(self, least: u64, most: u64) -> Option<u64> {
+        self.asks(|| Question::Number(least, most));
         let number = match &self.node.value {
             Value::Number(Some(number)) => Some(*number),
             Value::Text { text, written: Some(_) } => text.parse().ok(),
@@ -225,13 +178,21 @@ impl<'a> Item<'a> {
     /// One of a few words.
     pub fn one_of<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let text = self.text(&format!("one of: {}", names.join(", ")))?;
+        self.asks(|| Question::OneOf(names.iter().map(|name| (*name).to_owned()).collect()));
+        let text = self.as_written(&format!("one of: {}", names.join(", ")))?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let near = hint(text, &names);
             self.error(format!("{} is not known here{near}; write one of: {}", self.shown(), names.join(", ")));
         }
         found
+    }
+
+    /// Notes that it is a secret, unless a variable was put in.
+    pub fn holds_secret(self) {
+        if matches!(self.node.value, Value::Text { written: None, .. }) {
+            self.cx.secrets.borrow_mut().push(self.place());
+        }
     }
 
     /// The path of a file, seen from the folder of the configuration.
@@ -257,6 +218,7 @@ impl<'a> Item<'a> {
 
     /// The items of a list that is not empty.
     pub fn list(self, want: &str) -> Option<Vec<Item<'a>>> {
+        self.asks(|| Question::List);
         match &self.node.value {
             Value::List(nodes) if nodes.is_empty() => {
                 self.error(format!("this list is empty; write {want}, or leave the key out"));
@@ -285,6 +247,11 @@ impl<'a> Item<'a> {
 
     /// The names and values of a table whose keys are free names. Each name is there once.
     pub fn entries(self, want: &str) -> Vec<(&'a Entry, Item<'a>)> {
+        self.asks(|| Question::Entries);
+        self.distinct(want)
+    }
+
+    fn distinct(self, want: &str) -> Vec<(&'a Entry, Item<'a>)> {
         let Value::Map(entries) = &self.node.value else {
             self.not(want);
             return Vec::new();
@@ -304,12 +271,13 @@ impl<'a> Item<'a> {
 
     /// A table with these keys and no others.
     pub fn table(self, keys: &'static [&'static str]) -> Option<Table<'a>> {
+        self.asks(|| Question::Table(keys));
         let allowed = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
         let Value::Map(_) = &self.node.value else {
             self.not(&format!("a table with any of: {allowed}"));
             return None;
         };
-        let entries = self.entries("");
+        let entries = self.distinct("");
         for (entry, item) in &entries {
             if !keys.contains(&entry.name.as_str()) {
                 let message = match entry.id {
@@ -346,6 +314,7 @@ impl<'a> Table<'a> {
     /// The value of a key that must be there. `want` says what to write.
     pub fn need(&self, key: &str, want: &str) -> Option<Item<'a>> {
         let found = self.get(key);
+        self.item.asks(|| Question::Need(key.to_owned()));
         if found.is_none() {
             self.item.error(format!("`{key}` is missing; write {want}"));
         }

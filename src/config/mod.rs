@@ -13,7 +13,10 @@
 //! What must never happen in here: a key that is not known is passed over; a value is bent into something that was not
 //! written; a secret shows in a message or in `Debug`.
 
+mod asked;
 pub mod checked;
+mod context;
+mod editors;
 mod errors;
 mod expand;
 mod files;
@@ -22,6 +25,7 @@ pub(crate) mod fuzz;
 mod item;
 mod names;
 mod read;
+mod reference;
 mod scalars;
 mod schema;
 #[cfg(test)]
@@ -33,6 +37,7 @@ mod variables;
 use std::path::Path;
 
 pub use checked::*;
+pub use editors::schema as schema_for_editors;
 pub use errors::{ConfigError, ConfigErrors, Place, Warning};
 
 use item::{Context, Item};
@@ -42,22 +47,31 @@ use variables::Variable;
 /// not be readable by everybody. `env` looks up environment variables; those of this process whose names begin with
 /// `PORTCULLIS_` override keys, and if there are any, there need not be a file.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
-    load_with(path, env, variables::of_process(env))
+    load_with(path, env, variables::of_process(env), true)
+}
+
+/// Reads a configuration again and again, as [`load`] does. If there was a file at the first look, there has to be one at the
+/// others: rules that are gone for a moment must not open a door.
+pub fn reader(path: std::path::PathBuf) -> impl Fn() -> Result<Config, ConfigErrors> + Send + Sync {
+    let was_there = path.exists();
+    move || load_with(&path, &environment, variables::of_process(&environment), !was_there)
 }
 
 fn load_with(
     path: &Path,
     env: &dyn Fn(&str) -> Option<String>,
     variables: Vec<Variable>,
+    may_be_absent: bool,
 ) -> Result<Config, ConfigErrors> {
     let read = std::fs::read_to_string(path);
-    let absent = matches!(&read, Err(why) if why.kind() == std::io::ErrorKind::NotFound) && !variables.is_empty();
+    let is_absent = matches!(&read, Err(why) if why.kind() == std::io::ErrorKind::NotFound);
+    let absent = is_absent && may_be_absent && !variables.is_empty();
     let text = match read {
         Err(_) if absent => String::new(),
         read => read.map_err(|why| whole_file(path, format!("this file cannot be read: {why}")))?,
     };
     let cx = Context::new(&text, path, env).with_variables(variables);
-    let config = read_text(&cx)?;
+    let config = read_text(&cx, absent)?;
     if absent {
         let message = "there is no such file; everything comes from variables that begin with `PORTCULLIS_`".to_owned();
         let place = Place { file: path.to_owned(), line: 0, column: 0, key: String::new() };
@@ -67,8 +81,9 @@ fn load_with(
         }
     }
     let admin_token = files::check(&cx);
+    files::warn_of_open_secrets(&cx);
     let mut config = finish(cx, config)?;
-    config.admin.token = admin_token;
+    config.admin.token = admin_token.or(config.admin.token);
     Ok(config)
 }
 
@@ -81,18 +96,18 @@ pub fn environment(name: &str) -> Option<String> {
 /// from the result.
 pub fn parse(text: &str, origin: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
     let cx = Context::new(text, origin, env);
-    let config = read_text(&cx)?;
+    let config = read_text(&cx, false)?;
     finish(cx, config)
 }
 
 /// What the text says; errors are noted in `cx`, but for those that leave nothing to read.
-fn read_text(cx: &Context<'_>) -> Result<Option<Config>, ConfigErrors> {
+fn read_text(cx: &Context<'_>, may_be_empty: bool) -> Result<Option<Config>, ConfigErrors> {
     let mut root = tree::parse(cx.text).map_err(|error| {
-        let (line, column) = error.position.unwrap_or_default();
+        let (line, column) = error.position.unwrap_or((1, 1));
         let place = Place { file: cx.origin.to_owned(), line, column, key: String::new() };
         ConfigErrors(vec![ConfigError { place, message: format!("this cannot be read as YAML: {}", error.message) }])
     })?;
-    if matches!(root.value, tree::Value::Null) && cx.variables.is_empty() {
+    if matches!(root.value, tree::Value::Null) && !may_be_empty {
         let message = "nothing is in this file; write at least `listen`, `upstream` and `users`".to_owned();
         return Err(whole_file(cx.origin, message));
     }

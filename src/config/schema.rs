@@ -1,6 +1,6 @@
 //! Every key of `proxy.yaml`, table by table. A test holds the annotated `proxy.yaml` at the root against it.
 
-type Keys = &'static [&'static str];
+pub(super) type Keys = &'static [&'static str];
 
 pub(super) const TOP: Keys = &[
     "listen",
@@ -35,7 +35,7 @@ pub(super) const TOP: Keys = &[
 ];
 pub(super) const LISTENER: Keys = &["address", "tls", "h2c"];
 pub(super) const TLS: Keys = &["certificate", "key"];
-pub(super) const ADMIN: Keys = &["listen", "socket", "token_file"];
+pub(super) const ADMIN: Keys = &["listen", "socket", "token", "token_env", "token_file"];
 pub(super) const ENDPOINTS: Keys = &["host", "login", "refresh", "logout", "logout_all", "ticket", "userinfo", "jwks"];
 pub(super) const COOKIE: Keys = &["name", "same_site"];
 pub(super) const CORS: Keys = &["allow_origins", "allow_methods", "allow_headers", "max_age"];

@@ -11,9 +11,10 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod fuzz;
 mod reference;
 
-const SHORT: &str = r#"# enough to start: everything is protected but /assets/
+pub(super) const SHORT: &str = r#"# enough to start: everything is protected but /assets/
 listen: 127.0.0.1:8080
 upstream: http://127.0.0.1:3000      # short for one upstream and one route for everything
 users: users.yaml
@@ -21,7 +22,7 @@ public: [/assets/]
 store: embedded                       # or redis://127.0.0.1:6379
 "#;
 
-const LONG: &str = r#"listen:
+pub(super) const LONG: &str = r#"listen:
   - address: 0.0.0.0:443
     tls: { certificate: tls/fullchain.pem, key: tls/privkey.pem }
 admin: { listen: 127.0.0.1:9911 }
@@ -245,24 +246,6 @@ fn every_mistake_is_told_where_it_is_and_what_to_write() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-proptest::proptest! {
-    /// Whatever is cut out or put in: no panic, and what is said names a line of the file.
-    #[test]
-    fn any_text_is_read_or_explained(at in 0..1500_usize, cut in 0..40_usize, put in "[a-z:,{}\\[\\]&*!|>'\"%#@$ \n\t-]{0,12}") {
-        for text in [SHORT, LONG] {
-            let start = at % text.len();
-            let end = (start + cut).min(text.len());
-            let text = format!("{}{put}{}", &text[..start], &text[end..]);
-            if let Err(errors) = parse(&text, Path::new("proxy.yaml"), &env) {
-                proptest::prop_assert!(!errors.0.is_empty());
-                for error in errors.0 {
-                    proptest::prop_assert!(error.place.line <= text.lines().count() + 1, "{error}");
-                }
-            }
-        }
-    }
 }
 
 /// Writes `files` into a new folder, each with its mode.

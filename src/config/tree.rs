@@ -74,16 +74,26 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
 /// Reads the text as what stands below a key.
 pub(super) fn parse_below(text: &str, key: &str) -> Result<Node, SyntaxError> {
     read(text, key, None).map_err(|error| {
-        let position = error.location().map(|at| (at.line(), at.column()));
+        let mut position = error.location().map(|at| (at.line(), at.column()));
         let mut message = error.to_string();
         if let Some((line, column)) = position {
             message = message.replacen(&format!(" at line {line} column {column}"), "", 1);
         }
+        if position.is_some_and(|(line, _)| line > text.lines().count()) {
+            position = Some(end(text));
+        }
         if message.contains("more than one document") {
+            let begin = text.lines().enumerate().filter(|(_, line)| line.starts_with("---")).last();
+            position = begin.map(|(index, _)| (index + 1, 1));
             message = "a second document begins after a line `---`; remove that line, or what follows it".to_owned();
         }
         SyntaxError { position, message }
     })
+}
+
+/// The end of the last line: where something is missing that the reader looked for after it.
+fn end(text: &str) -> (usize, usize) {
+    (text.lines().count().max(1), text.lines().last().unwrap_or_default().chars().count() + 1)
 }
 
 /// Line and column, from 1, of the key or value with that number.

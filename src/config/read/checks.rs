@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
+use super::listen::TOKEN_KEYS;
 use super::{cors, native, reach};
 use crate::config::checked::{
     Algorithm, Auth, Config, HostPattern, LateRetry, PathPattern, Route, SameSite, StoreKind, Users,
@@ -59,7 +60,8 @@ fn listeners(top: &Table<'_>, config: &Config) {
     }
     if let Some(item) = admin.filter(|_| !config.admin.listen.ip().is_loopback()) {
         item.warn("whoever reaches this address can read metrics and health; see that only your monitoring does");
-        if let Some(token) = top.section("admin", schema::ADMIN).get("token_file") {
+        let table = top.section("admin", schema::ADMIN);
+        if let Some(token) = TOKEN_KEYS.into_iter().find_map(|key| table.get(key)) {
             token.warn("`admin.listen` is plain http and not on loopback: the token crosses the network readable");
         }
     }

@@ -7,7 +7,7 @@
 use super::{DAY, listen, seconds};
 use crate::config::checked::{Config, Cors, HostPattern, Origin, Preflight, SameSite};
 use crate::config::item::Table;
-use crate::config::{names, schema, urls};
+use crate::config::{asked, names, schema, urls};
 use http::{HeaderName, Method};
 
 pub(super) fn cors(top: &Table<'_>) -> Option<Cors> {
@@ -23,7 +23,9 @@ pub(super) fn cors(top: &Table<'_>) -> Option<Cors> {
 /// What a preflight is answered, from a table with the keys of `cors`.
 pub(super) fn preflight(table: &Table<'_>) -> Preflight {
     let methods = table.get("allow_methods").map(|item| {
-        item.list_of("a list such as `[GET, POST]`", |item| item.parse("a method such as `GET`", names::method))
+        item.list_of("a list such as `[GET, POST]`", |item| {
+            item.like(asked::METHOD).parse("a method such as `GET`", names::method)
+        })
     });
     let headers = table.get("allow_headers").map(|item| {
         item.list_of("a list such as `[authorization, content-type]`", |item| {

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::secrets::{Secret, secret};
 use super::{seconds, store};
 use crate::config::checked::{Admin, Cookie, Development, Endpoints, Limits, Listener, Origin, SameSite, Tls};
-use crate::config::files::FileKind;
+use crate::config::files::{FileKind, is_admin_token};
 use crate::config::item::{Item, Table};
-use crate::config::{names, schema, urls};
+use crate::config::{asked, names, schema, urls};
 
 /// Metrics are nobody else's business.
 const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9911);
@@ -16,7 +17,7 @@ const ADMIN_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 const WANT_ADDRESS: &str = "an IP address and a port, such as `127.0.0.1:8080`";
 
 pub(super) fn address(item: Item<'_>) -> Option<SocketAddr> {
-    item.parse(WANT_ADDRESS, urls::socket_address)
+    item.like(asked::ADDRESS).parse(WANT_ADDRESS, urls::socket_address)
 }
 
 pub(super) fn listeners(top: &Table<'_>) -> Vec<Listener> {
@@ -63,6 +64,9 @@ fn certificate(item: Item<'_>) -> Option<Tls> {
     Some(Tls { certificate: certificate?, key: key?.file(FileKind::Secret)? })
 }
 
+/// The token for the admin listener.
+pub(super) const TOKEN_KEYS: [&str; 3] = ["token", "token_env", "token_file"];
+
 pub(super) fn admin(top: &Table<'_>) -> Admin {
     let table = top.section("admin", schema::ADMIN);
     let socket = match table.get("socket") {
@@ -70,18 +74,26 @@ pub(super) fn admin(top: &Table<'_>) -> Admin {
         Some(item) => item.path(),
         None => Some(store::data_dir(top).join("admin.sock")),
     };
-    if let Some(item) = table.get("token_file") {
+    let token = match secret(&table, &TOKEN_KEYS, FileKind::AdminToken, "ADMIN_TOKEN") {
+        Some((item, Some(Secret::Fixed(token)))) => {
+            if !is_admin_token(&token) {
+                item.error(
+                    "this is no token; write 32 random characters or more, such as `openssl rand -hex 32` gives",
+                );
+            }
+            Some(token)
+        }
         // The content is put in when files are read.
-        item.file(FileKind::AdminToken);
-    }
-    Admin { listen: table.get("listen").and_then(address).unwrap_or(ADMIN_LISTEN), socket, token: None }
+        Some((_, Some(Secret::File(_)) | None)) | None => None,
+    };
+    Admin { listen: table.get("listen").and_then(address).unwrap_or(ADMIN_LISTEN), socket, token }
 }
 
 pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<IpNet> {
     let want = "a list of networks, such as `[10.0.0.0/8]`";
     let Some(item) = top.get("trusted_proxies") else { return Vec::new() };
     item.list_of(want, |item| {
-        item.parse("a network such as `10.0.0.0/8`", |text| {
+        item.like(asked::NETWORK).parse("a network such as `10.0.0.0/8`", |text| {
             let address = text.parse::<IpAddr>().map(IpNet::from);
             let network: IpNet =
                 address.or_else(|_| text.parse()).map_err(|_| "is no network; write one such as `10.0.0.0/8`")?;
@@ -94,7 +106,7 @@ pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<IpNet> {
 }
 
 pub(super) fn origin(item: Item<'_>) -> Option<Origin> {
-    item.parse("an origin such as `https://app.example.com`", urls::origin)
+    item.like(asked::SERVER).parse("an origin such as `https://app.example.com`", urls::origin)
 }
 
 pub(super) fn origins(top: &Table<'_>) -> Vec<Origin> {
@@ -107,7 +119,7 @@ pub(super) fn endpoints(top: &Table<'_>) -> Endpoints {
     let mut taken: Vec<(&str, String)> = Vec::new();
     let mut path = |key: &'static str, default: &str| {
         let item = table.get(key);
-        let path = item.and_then(|item| item.parse("a path such as `/login`", names::rule_path));
+        let path = item.and_then(|item| item.like(asked::PATH).parse("a path such as `/login`", names::rule_path));
         let path = path.unwrap_or(default.to_owned());
         if let Some((other, _)) = taken.iter().find(|(_, taken)| *taken == path) {
             item.unwrap_or(table.item).error(format!("`{key}` and `{other}` are both at {path}; write another path"));
@@ -123,7 +135,9 @@ pub(super) fn endpoints(top: &Table<'_>) -> Endpoints {
         ticket: path("ticket", "/ticket"),
         userinfo: path("userinfo", "/userinfo"),
         jwks: path("jwks", "/.well-known/jwks.json"),
-        host: table.get("host").and_then(|item| item.parse("a host such as `auth.example.com`", names::host)),
+        host: table
+            .get("host")
+            .and_then(|item| item.like(asked::HOST).parse("a host such as `auth.example.com`", names::host)),
     }
 }
 

@@ -11,6 +11,7 @@ mod native;
 mod reach;
 mod redis_access;
 mod routes;
+mod secrets;
 mod store;
 mod tokens;
 mod upstream_login;

@@ -1,19 +1,22 @@
 //! How Redis is reached: a primary that stays where it is, one that sentinels know, or the nodes of a cluster.
 
-use secrecy::SecretString;
-
+use super::secrets::{Secret, secret};
 use crate::config::checked::{Redis, RedisPassword, RedisPrimary, RedisSentinels, StoreKind};
 use crate::config::files::FileKind;
 use crate::config::item::{Item, Table};
-use crate::config::{schema, urls};
+use crate::config::{asked, schema, urls};
 
 const SENTINEL_KEYS: [&str; 5] =
     ["master_name", "sentinel_username", "sentinel_password", "sentinel_password_env", "sentinel_password_file"];
 
 /// The URL may hold a password, so no message shows it.
 fn url(item: Item<'_>) -> Option<urls::RedisUrl> {
-    let url = urls::redis(item.text("a URL such as `redis://127.0.0.1:6379`")?);
-    url.map_err(|wrong| item.error(wrong)).ok()
+    let url = urls::redis(item.like(asked::REDIS).text("a URL such as `redis://127.0.0.1:6379`")?);
+    let url = url.map_err(|wrong| item.error(wrong)).ok()?;
+    if url.password.is_some() {
+        item.holds_secret();
+    }
+    Some(url)
 }
 
 pub(super) fn from_url(item: Item<'_>) -> Option<StoreKind> {
@@ -30,7 +33,8 @@ pub(super) fn from_table(item: Item<'_>) -> Option<StoreKind> {
     }
 
     let username = table.get("username");
-    let given = table.at_most_one(&["password", "password_env", "password_file"]);
+    let given =
+        secret(&table, &["password", "password_env", "password_file"], FileKind::RedisPassword, "REDIS_PASSWORD");
     let ca_file = table.get("ca_file");
     let key_prefix = table.get("key_prefix").and_then(|item| {
         item.parse("a prefix such as `portcullis:`", |text| {
@@ -62,11 +66,11 @@ pub(super) fn from_table(item: Item<'_>) -> Option<StoreKind> {
         }
         redis.username = Some(username.text("the name of a Redis user")?.to_owned());
     }
-    if let Some((key, item)) = given {
+    if let Some((item, given)) = given {
         if redis.password.is_some() {
             item.error("the URL has a password too; keep one of them");
         }
-        redis.password = password(key, item);
+        redis.password = given.map(password);
     }
     if let Some(item) = ca_file {
         if !redis.tls {
@@ -78,20 +82,11 @@ pub(super) fn from_table(item: Item<'_>) -> Option<StoreKind> {
     Some(StoreKind::Redis(Box::new(redis)))
 }
 
-fn password(key: &str, item: Item<'_>) -> Option<RedisPassword> {
-    let fixed = match key.trim_start_matches("sentinel_") {
-        "password" => item.text("the password in quotes, best as `\"${REDIS_PASSWORD}\"`").map(SecretString::from),
-        "password_env" => {
-            let name = item.text("the name of an environment variable, such as `REDIS_PASSWORD`")?;
-            let value = (item.cx.env)(name).filter(|value| !value.is_empty());
-            if value.is_none() {
-                item.error(format!("the environment variable {} is not set; set it", item.shown()));
-            }
-            value.map(SecretString::from)
-        }
-        _ => return item.file(FileKind::RedisPassword).map(RedisPassword::File),
-    };
-    fixed.map(RedisPassword::Fixed)
+fn password(secret: Secret) -> RedisPassword {
+    match secret {
+        Secret::Fixed(password) => RedisPassword::Fixed(password),
+        Secret::File(path) => RedisPassword::File(path),
+    }
 }
 
 /// None goes with an error.
@@ -108,10 +103,15 @@ fn by_sentinels(table: &Table<'_>, list: Item<'_>) -> Option<Redis> {
     });
     let username = table.get("sentinel_username").map(|item| item.text("the name of a user of the sentinels"));
     let keys = ["sentinel_password", "sentinel_password_env", "sentinel_password_file"];
-    let password = table.at_most_one(&keys).and_then(|(key, item)| password(key, item));
+    let password = secret(table, &keys, FileKind::RedisPassword, "SENTINEL_PASSWORD");
 
     let username = username.flatten().map(str::to_owned);
-    let sentinels = RedisSentinels { urls, master_name: master_name?, username, password };
+    let sentinels = RedisSentinels {
+        urls,
+        master_name: master_name?,
+        username,
+        password: password.and_then(|(_, given)| given).map(self::password),
+    };
     Some(with_defaults(RedisPrimary::NamedBy(sentinels), tls?))
 }
 
@@ -130,7 +130,7 @@ fn servers(
     parse: impl Fn(&str) -> Result<urls::RedisUrl, String>,
 ) -> (Option<bool>, Vec<String>) {
     let read = |item: Item<'_>| {
-        let url = parse(item.text(want_each)?).map_err(|wrong| item.error(wrong)).ok()?;
+        let url = parse(item.like(asked::REDIS).text(want_each)?).map_err(|wrong| item.error(wrong)).ok()?;
         warn_if_plain(item, &url);
         Some((url.tls, format!("{}{}", scheme(url.tls), authority(&url.host, url.port))))
     };

@@ -6,7 +6,7 @@ use super::{reach, upstreams};
 use crate::config::checked::{Auth, Credentials, HostPattern, IdentityHeaders, PathPattern, Route, Upstream};
 use crate::config::errors::nearest;
 use crate::config::item::{Item, Table};
-use crate::config::{names, schema};
+use crate::config::{asked, names, schema};
 
 /// What the short form calls its upstream and its route.
 const APP: &str = "app";
@@ -85,7 +85,7 @@ fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
     };
     let public = top.get("public").map(|item| {
         item.list_of("a list of paths, such as `[/assets/]`", |item| {
-            let path = item.parse("a path such as `/assets/`", names::rule_path)?;
+            let path = item.like(asked::PATH).parse("a path such as `/assets/`", names::rule_path)?;
             if path == "/" {
                 item.error("this makes everything public; write the paths below which no login is needed");
             }
@@ -147,16 +147,25 @@ fn route(item: Item<'_>, upstreams: Option<&[&str]>, by_default: Credentials) ->
     let upstream =
         table.need("upstream", "the name of an entry in `upstreams`").and_then(|item| upstream_name(item, upstreams));
     let path = match table.at_most_one(&["path", "path_prefix"]) {
-        Some(("path", item)) => item.parse("a path such as `/status`", names::rule_path).map(PathPattern::Exact),
-        Some((_, item)) => item.parse("a path such as `/api`", names::rule_path).map(PathPattern::Prefix),
+        Some(("path", item)) => {
+            item.like(asked::PATH).parse("a path such as `/status`", names::rule_path).map(PathPattern::Exact)
+        }
+        Some((_, item)) => {
+            item.like(asked::PATH).parse("a path such as `/api`", names::rule_path).map(PathPattern::Prefix)
+        }
         None => Some(PathPattern::Prefix("/".to_owned())),
     };
     let host: Option<Option<HostPattern>> = match table.get("host") {
-        Some(item) => item.parse("a host such as `app.example.com` or `*.example.com`", names::host_pattern).map(Some),
+        Some(item) => item
+            .like(asked::HOST)
+            .parse("a host such as `app.example.com` or `*.example.com`", names::host_pattern)
+            .map(Some),
         None => Some(None),
     };
     let methods = table.get("methods").map(|item| {
-        item.list_of("a list such as `[GET, HEAD]`", |item| item.parse("a method such as `GET`", names::method))
+        item.list_of("a list such as `[GET, HEAD]`", |item| {
+            item.like(asked::METHOD).parse("a method such as `GET`", names::method)
+        })
     });
     let auth_words = &[("public", Auth::Public), ("optional", Auth::Optional), ("required", Auth::Required)];
     let auth = table.get("auth").and_then(|item| item.one_of(auth_words)).unwrap_or(Auth::Required);
@@ -219,7 +228,7 @@ fn refuse_what_auth_leaves_no_meaning(table: &Table<'_>, auth: Auth) {
 }
 
 fn own_field(item: Item<'_>) -> Option<HeaderName> {
-    item.parse("a header field such as `X-Auth-Subject`", names::own_field)
+    item.like(asked::FIELD).parse("a header field such as `X-Auth-Subject`", names::own_field)
 }
 
 pub(super) fn identity_headers(top: &Table<'_>) -> IdentityHeaders {

@@ -28,7 +28,7 @@ pub(super) fn store(top: &Table<'_>) -> Option<Store> {
     let Some(item) = top.get("store") else { return Some(embedded(top)) };
 
     if !item.is_table() {
-        let kind = match item.text(WANT)? {
+        let kind = match item.like("^(embedded|memory)$").text(WANT)? {
             "embedded" => return Some(embedded(top)),
             "memory" => StoreKind::Memory,
             text if text.contains("://") => redis_access::from_url(item)?,

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 
 use super::{MINUTE, seconds};
+use crate::config::asked::Question;
 use crate::config::checked::{
     Csrf, Roles, Sends, ServerUrl, Source, Subject, Success, Upstream, UpstreamLogin, UpstreamLogout, UpstreamTls,
     Userinfo, tls_by,
@@ -166,6 +167,8 @@ fn sends(table: &Table<'_>) -> Option<Sends> {
 
 /// A text, a number or a boolean.
 fn scalar(item: Item<'_>) -> Option<Value> {
+    item.asks(|| Question::Bool);
+    item.asks(|| Question::Number(0, u64::MAX));
     match &item.node.value {
         tree::Value::Bool(value) => Some(Value::Bool(*value)),
         tree::Value::Number(Some(number)) => Some((*number).into()),

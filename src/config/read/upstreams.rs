@@ -6,7 +6,7 @@ use super::{HOUR, seconds};
 use crate::config::checked::{Balance, Ejection, HealthCheck, Protocol, ServerUrl, Upstream, UpstreamTls};
 use crate::config::files::FileKind;
 use crate::config::item::{Item, Table};
-use crate::config::{names, schema, urls};
+use crate::config::{asked, names, schema, urls};
 
 const CONNECT_TIMEOUT: Duration = seconds(5);
 const READ_TIMEOUT: Duration = seconds(60);
@@ -20,7 +20,7 @@ const WANT_SERVER: &str = "a URL such as `http://127.0.0.1:3000`";
 
 /// The upstream of the short form.
 pub(super) fn single(item: Item<'_>, name: &str) -> Option<Upstream> {
-    let server = item.parse(WANT_SERVER, urls::server)?;
+    let server = item.like(asked::SERVER).parse(WANT_SERVER, urls::server)?;
     if server.tls && server.ip().is_some() {
         item.error(
             "a certificate cannot be checked against an address; write the server's name, or name it in `tls.server_name` \
@@ -85,7 +85,7 @@ pub(super) fn upstream(name: &str, item: Item<'_>) -> Option<Upstream> {
 fn read_servers(item: Item<'_>) -> Vec<(Item<'_>, ServerUrl)> {
     let mut servers: Vec<(Item<'_>, ServerUrl)> = Vec::new();
     for item in item.list("a list of URLs such as `[http://10.0.0.5:8080]`").unwrap_or_default() {
-        let Some(server) = item.parse(WANT_SERVER, urls::server) else { continue };
+        let Some(server) = item.like(asked::SERVER).parse(WANT_SERVER, urls::server) else { continue };
         if servers.iter().any(|(_, other)| *other == server) {
             item.error("this server is in the list twice; remove one");
         } else {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::{env, folder, read, root};
+use crate::config::reference::{self, completed};
 use crate::config::tree::{self, Node, Value};
 use crate::config::*;
 
@@ -20,42 +21,9 @@ fn the_reference_loads_as_it_is() {
     assert!(said.contains("make it with `portcullis user add`"), "{said}");
 }
 
-/// The settings of the reference that are commented out: runs of lines that start with `#` and a key. Explanations start
-/// with `#` and a space, and stand between them.
+/// The settings of the reference that are commented out.
 fn commented_settings() -> Vec<String> {
-    let text = fs::read_to_string(root().join("proxy.yaml")).unwrap();
-    let mut blocks = vec![String::new()];
-    let mut within = false;
-    for line in text.lines() {
-        let setting = line.strip_prefix('#').filter(|rest| !rest.is_empty());
-        let starts = setting.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
-        within = starts || (within && setting.is_some_and(|rest| rest.starts_with("  ")));
-        match setting.filter(|_| within) {
-            Some(setting) => *blocks.last_mut().unwrap() += &format!("{setting}\n"),
-            None => blocks.push(String::new()),
-        }
-    }
-    blocks.retain(|block| !block.is_empty());
-    blocks
-}
-
-/// Each block with what it lacks to be a whole file.
-fn completed(block: &str) -> String {
-    let app_keeps_users = block.contains("success:");
-    let has = |key: &str| {
-        (key == "users" && app_keeps_users) || block.lines().any(|line| line.starts_with(&format!("{key}:")))
-    };
-    let mut text = block.to_owned();
-    for (key, line) in [
-        ("listen", "listen: 127.0.0.1:8080\n"),
-        ("users", "users: users.yaml\n"),
-        ("upstreams", "upstream: http://127.0.0.1:3000\n"),
-    ] {
-        if !has(key) {
-            text += line;
-        }
-    }
-    text
+    reference::blocks().into_iter().skip(1).map(|block| block.text).collect()
 }
 
 #[test]
@@ -110,6 +78,8 @@ fn every_key_stands_in_the_reference() {
     for of in ["", "sentinel_"] {
         seen.extend(["password", "password_env"].map(|key| format!("store.redis.{of}{key}")));
     }
+    seen.extend(["admin.token", "admin.token_env"].map(str::to_owned));
+    assert!(text.contains("`token: \"${") && text.contains("`token_env: "));
     assert!(text.contains("`password: \"${") && text.contains("`password_env: "));
     let known = schema::ALL.iter().flat_map(|(table, keys)| {
         keys.iter().map(move |key| if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") })

@@ -24,7 +24,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> 
     });
     let env = |name: &str| (name == "SET").then(|| "from-env".to_owned());
     let cx = Context::new(text, Path::new("proxy.yaml"), &env).with_variables(variables.collect());
-    let config = read_text(&cx)?;
+    let config = read_text(&cx, true)?;
     finish(cx, config)
 }
 
@@ -108,14 +108,19 @@ fn no_file_is_needed() {
             variable("PORTCULLIS_USERS", "users.yaml"),
         ]
     };
-    let config = load_with(&path, &|_| None, variables()).unwrap();
+    let config = load_with(&path, &|_| None, variables(), true).unwrap();
     assert_eq!(config.users, Users::File(users));
     assert!(config.warnings.iter().any(|warning| warning.to_string().contains("there is no such file")));
-    let said = load_with(&path, &|_| None, variables().split_off(2)).unwrap_err().to_string();
+    let said = load_with(&path, &|_| None, variables().split_off(2), true).unwrap_err().to_string();
     assert!(said.contains("proxy.yaml: there is no such file"), "{said}");
     assert!(said.contains("`listen` is missing") && !said.contains(":0:"), "{said}");
-    let said = load_with(&path, &|_| None, Vec::new()).unwrap_err().to_string();
+    let said = load_with(&path, &|_| None, Vec::new(), true).unwrap_err().to_string();
     assert!(said.contains("this file cannot be read"), "{said}");
+    let said = load_with(&path, &|_| None, variables(), false).unwrap_err().to_string();
+    assert!(said.contains("this file cannot be read"), "one that was there has to stay: {said}");
+    std::fs::write(&path, "# half\n").unwrap();
+    let said = load_with(&path, &|_| None, variables(), true).unwrap_err().to_string();
+    assert!(said.contains("nothing is in this file"), "{said}");
 }
 
 #[test]
