@@ -15,19 +15,26 @@ pub struct Path<'a> {
     decoded: Cow<'a, [u8]>,
     /// With encoded slashes taken for ordinary characters, if there are any.
     opaque_slashes: Option<Vec<u8>>,
-    unusual: Unusual,
+    unusual: Folds,
 }
 
-/// Why there is more than one reading.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Unusual {
-    /// `;`: matrix parameters, which some backends strip from each segment.
-    parameters: bool,
-    /// `//`: which some backends merge.
-    empty_segments: bool,
-    /// Upper-case letters, which some backends fold.
-    upper_case: bool,
-}
+/// Why there is more than one reading: a set of the bits below. Each is a fold that some backends make.
+type Folds = u8;
+
+/// `;`: matrix parameters, which some backends strip from each segment.
+const PARAMETERS: Folds = 1;
+/// `//`: which some backends merge.
+const EMPTY_SEGMENTS: Folds = 2;
+/// Letters, of which some backends take the upper and the lower case for one.
+const CASE: Folds = 4;
+/// `//x` at the beginning: which URL parsers take for a host (RFC 3986 section 4.2), and the path begins after it.
+const AUTHORITY: Folds = 8;
+/// `%3F` or `%23`: what rewrites a decoded path and parses it again ends it there.
+const ENDS_EARLY: Folds = 16;
+/// Dots and blanks at the end of a segment, which Windows leaves out.
+const RAGGED: Folds = 32;
+/// A path that is unusual in more ways is refused.
+const FOLDS_MAX: u32 = 4;
 
 /// Two readers could read this path differently, in a way that no rule could cover.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,12 +52,11 @@ impl<'a> Path<'a> {
         if has_dot_segment(&decoded) || has_escape(&decoded) {
             return Err(Ambiguous);
         }
-        let unusual = Unusual {
-            parameters: decoded.contains(&b';'),
-            // A segment that is nothing but parameters is empty to those who strip them.
-            empty_segments: decoded.windows(2).any(|pair| pair == b"//" || pair == b"/;"),
-            upper_case: decoded.iter().any(u8::is_ascii_uppercase),
-        };
+        let unusual = unusual(&decoded);
+        // Each one doubles the readings. Nobody needs so many at once, and looking at them all has a price.
+        if unusual.count_ones() > FOLDS_MAX {
+            return Err(Ambiguous);
+        }
         let opaque_slashes = (!encoded_slashes.is_empty()).then(|| {
             let mut opaque = decoded.to_vec();
             encoded_slashes.iter().for_each(|&place| opaque[place] = OPAQUE);
@@ -72,13 +78,11 @@ impl<'a> Path<'a> {
     /// Every other way in which a backend could read it. None for a usual path, unless `rules_have_upper_case`: then a path
     /// in lower case can be read as one of theirs.
     pub fn other_readings(&self, rules_have_upper_case: bool) -> impl Iterator<Item = Reading> {
-        let Unusual { parameters, empty_segments, upper_case } = self.unusual;
-        let folds_case = upper_case || rules_have_upper_case;
-        let folds = u8::from(parameters) | u8::from(empty_segments) << 1 | u8::from(folds_case) << 2;
+        let folds = self.unusual | if rules_have_upper_case { CASE } else { 0 };
         let of_decoded = (1..=folds).map(|fold| (&self.decoded[..], fold));
         let of_opaque = self.opaque_slashes.iter().flat_map(move |path| (0..=folds).map(move |fold| (&path[..], fold)));
         let chosen = of_decoded.chain(of_opaque).filter(move |(_, fold)| fold & !folds == 0);
-        chosen.map(|(path, fold)| Reading { path: folded(path, fold), case_is_folded: fold & 4 != 0 })
+        chosen.map(|(path, fold)| Reading { path: folded(path, fold), case_is_folded: fold & CASE != 0 })
     }
 }
 
@@ -94,19 +98,128 @@ pub struct Reading {
 /// A character that no decoded path holds: it stands for an encoded slash in a reading that does not split there.
 const OPAQUE: u8 = 0;
 
-fn folded(path: &[u8], fold: u8) -> Vec<u8> {
-    let mut reading = path.to_vec();
-    if fold & 1 != 0 {
-        reading = without_parameters(&reading);
+/// Of each byte: what it makes of a path, alone or beside another.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'/' => SLASH,
+            b';' => PARAMETERS,
+            b'A'..=b'Z' => CASE,
+            b'?' | b'#' => ENDS_EARLY,
+            b'.' | b' ' => RAGGED,
+            0x80.. => NOT_ASCII,
+            _ => 0,
+        };
+        byte += 1;
     }
-    if fold & 2 != 0 {
+    classes
+};
+const SLASH: u8 = 64;
+const NOT_ASCII: u8 = 128;
+
+/// In one pass, as every request's path comes here.
+fn unusual(decoded: &[u8]) -> Folds {
+    let (mut seen, mut pairs, mut before, mut begins_ragged) = (0, 0, 0, false);
+    for &byte in decoded {
+        let class = CLASSES[usize::from(byte)];
+        seen |= class;
+        // A segment that is nothing but parameters is empty to those who strip them.
+        if before == SLASH && class & (SLASH | PARAMETERS) != 0 {
+            pairs |= EMPTY_SEGMENTS;
+        }
+        // And so is one of nothing but dots and blanks to those who leave these out.
+        if before == SLASH && class == RAGGED {
+            begins_ragged = true;
+        }
+        if before == RAGGED && class & (SLASH | PARAMETERS | ENDS_EARLY) != 0 {
+            pairs |= RAGGED;
+        }
+        before = class;
+    }
+    let mut unusual = seen & (PARAMETERS | CASE | ENDS_EARLY) | pairs | before & RAGGED;
+    if begins_ragged && unusual & RAGGED != 0 {
+        unusual |= EMPTY_SEGMENTS;
+    }
+    if unusual & EMPTY_SEGMENTS != 0 && decoded.get(1).is_some_and(|byte| b"/;. ".contains(byte)) {
+        unusual |= AUTHORITY;
+    }
+    if seen & NOT_ASCII != 0 && (0..decoded.len()).any(|at| letter_of_other_case(&decoded[at..]).is_some()) {
+        unusual |= CASE;
+    }
+    unusual
+}
+
+fn folded(path: &[u8], fold: Folds) -> Vec<u8> {
+    let mut reading = path.to_vec();
+    if fold & ENDS_EARLY != 0 {
+        reading.truncate(reading.iter().position(is_end).unwrap_or(reading.len()));
+    }
+    if fold & PARAMETERS != 0 {
+        reading = each_segment(&reading, |segment| segment.split(|&byte| byte == b';').next().unwrap_or_default());
+    }
+    if fold & RAGGED != 0 {
+        reading = each_segment(&reading, |segment| {
+            &segment[..segment.iter().rposition(|byte| !is_ragged(byte)).map_or(0, |at| at + 1)]
+        });
+    }
+    if fold & AUTHORITY != 0 && reading.starts_with(b"//") {
+        let begin = reading.iter().position(|&byte| byte != b'/').unwrap_or(reading.len());
+        let end = reading[begin..].iter().position(|&byte| byte == b'/').map_or(reading.len(), |at| begin + at);
+        reading.drain(..end);
+        if reading.is_empty() {
+            reading.push(b'/');
+        }
+    }
+    if fold & EMPTY_SEGMENTS != 0 {
         // After the parameters: `/a/;x/b` reads as `/a//b` first.
         reading.dedup_by(|right, left| *right == b'/' && *left == b'/');
     }
-    if fold & 4 != 0 {
-        reading.make_ascii_lowercase();
+    if fold & CASE != 0 {
+        reading = lower_case(&reading);
     }
     reading
+}
+
+/// Letters beyond ASCII whose other case is an ASCII letter (Unicode, CaseFolding.txt and SpecialCasing.txt): dotless and
+/// dotted I, the long s, the Kelvin sign.
+const LETTERS_OF_OTHER_CASE: [(&[u8], u8); 4] = [
+    ("\u{131}".as_bytes(), b'i'),
+    ("\u{130}".as_bytes(), b'i'),
+    ("\u{17f}".as_bytes(), b's'),
+    ("\u{212a}".as_bytes(), b'k'),
+];
+
+fn letter_of_other_case(text: &[u8]) -> Option<&'static (&'static [u8], u8)> {
+    LETTERS_OF_OTHER_CASE.iter().find(|(letter, _)| text.starts_with(letter))
+}
+
+fn lower_case(path: &[u8]) -> Vec<u8> {
+    let mut lower = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((byte, after)) = rest.split_first() {
+        match letter_of_other_case(rest).filter(|_| !byte.is_ascii()) {
+            Some((letter, ascii)) => {
+                lower.push(*ascii);
+                rest = &rest[letter.len()..];
+            }
+            None => {
+                lower.push(byte.to_ascii_lowercase());
+                rest = after;
+            }
+        }
+    }
+    lower
+}
+
+/// What ends a path where it is parsed again.
+fn is_end(byte: &u8) -> bool {
+    matches!(byte, b'?' | b'#')
+}
+
+fn is_ragged(byte: &u8) -> bool {
+    matches!(byte, b'.' | b' ')
 }
 
 /// RFC 3986 section 3.3: what may stand in a path as it is.
@@ -179,12 +292,8 @@ fn has_escape(decoded: &[u8]) -> bool {
         || decoded.windows(2).any(|two| matches!(two, [b'%', b'u' | b'U']))
 }
 
-/// Each segment up to its first `;`.
-fn without_parameters(path: &[u8]) -> Vec<u8> {
-    let segments = path.split(|&byte| byte == b'/');
-    let names: Vec<&[u8]> =
-        segments.map(|segment| segment.split(|&byte| byte == b';').next().unwrap_or_default()).collect();
-    names.join(&b'/')
+fn each_segment(path: &[u8], fold: impl Fn(&[u8]) -> &[u8]) -> Vec<u8> {
+    path.split(|&byte| byte == b'/').map(fold).collect::<Vec<_>>().join(&b'/')
 }
 
 #[cfg(test)]
@@ -205,7 +314,8 @@ mod tests {
         }
         path.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
         let mut segments: Vec<Vec<u8>> = Vec::new();
-        for segment in without_parameters(&path).split(|&byte| byte == b'/') {
+        for segment in path.split(|&byte| byte == b'/') {
+            let segment = segment.split(|&byte| byte == b';').next().unwrap_or_default();
             match segment.trim_ascii() {
                 b"" | b"." => {}
                 b".." => {
@@ -265,9 +375,40 @@ mod tests {
         fn no_target_makes_it_panic(target in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Ok(path) = Path::read(&target) {
                 prop_assert!(path.decoded().starts_with(b"/"));
-                prop_assert!(path.other_readings(true).count() <= 15);
+                prop_assert!(path.other_readings(true).count() <= 63);
             }
         }
+    }
+
+    #[test]
+    fn what_somebody_reads_as_the_admins_is_among_the_readings() {
+        for target in [
+            "//host/admin",
+            "///host/admin",
+            "/;/host/admin",
+            "/admin%3fx",
+            "/admin%23/y",
+            "/admin;x%3f",
+            "/admin.",
+            "/admin%20/",
+            "/%20/admin",
+            "/./admin;",
+            "/adm%C4%B1n",
+            "/ADM%C4%B0N",
+            "/admin.%3fx",
+            "//host;x/admin",
+        ] {
+            let Ok(path) = Path::read(target.as_bytes()) else { continue };
+            let readings: Vec<Reading> = path.other_readings(false).collect();
+            let admin = |reading: &Reading| normal(&reading.path) == b"/admin" || reading.path.starts_with(b"/admin/");
+            assert!(readings.iter().any(admin), "{target}: {readings:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_unusual_in_every_way_is_refused() {
+        assert!(Path::read(b"//A;x.%3f").is_err());
+        assert!(Path::read(b"/a//B;x").is_ok());
     }
 
     #[test]
