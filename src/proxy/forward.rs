@@ -147,6 +147,14 @@ const JUDGEMENT: &[&str] = &[
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-override-url",
+    "x-script-name",
+    // What gunicorn splits a path by: with `SCRIPT_NAME: /public`, /public/admin is /admin to the app.
+    "script-name",
+    "path-info",
+    "request-uri",
+    // Not a target, but to CGI programs it is the variable HTTP_PROXY, the proxy of their own requests.
+    "proxy",
 ];
 
 /// What tells the way of a request, beside everything that begins with [`FORWARDED_PREFIX`].
@@ -168,7 +176,13 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 /// with `-` is never passed on.
 fn is_forwarding(name: &HeaderName) -> Forwards {
     let bytes = name.as_str().as_bytes();
-    if !matches!(bytes.first(), Some(b'x' | b'f' | b'c' | b't')) {
+    let may_be = match bytes.first() {
+        Some(b'x' | b'f' | b'c' | b't') => true,
+        Some(b's' | b'r') => bytes.len() == "script-name".len(),
+        Some(b'p') => matches!(bytes.len(), 5 | 9),
+        _ => false,
+    };
+    if !may_be {
         return Forwards::Nothing;
     }
     let begins_with = |known: &str| {
@@ -269,6 +283,12 @@ mod tests {
             ("x-original-url", Forwards::Judgement),
             ("x.original_url", Forwards::Judgement),
             ("x-http-method", Forwards::Judgement),
+            ("script_name", Forwards::Judgement),
+            ("path-info", Forwards::Judgement),
+            ("request_uri", Forwards::Judgement),
+            ("proxy", Forwards::Judgement),
+            ("sec-fetch-site", Forwards::Nothing),
+            ("sec-purpose", Forwards::Nothing),
             ("x-forward", Forwards::Nothing),
             ("x-original-urls", Forwards::Nothing),
             ("forwarded-for", Forwards::Nothing),
