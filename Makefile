@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability bench bench-gate lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability bench bench-gate attacks lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -64,6 +64,9 @@ fuzz: ## fuzz every parser of foreign input, guided by coverage (FUZZ_S=60 secon
 
 reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
 	cargo test --locked --test faults -- $(ROWS)
+
+attacks: deps ## every class of attack over real backends; UPDATE_DOCS=1 writes the table of docs/attacks.md (some minutes)
+	cargo test --locked --test attacks -- --all $(CLASSES)
 
 bench: ## measure beside bare Pingora, HAProxy, nginx, Envoy and Caddy (BENCH="--only hot --rounds 3")
 	@scripts/install-deps bench

@@ -28,6 +28,8 @@ pub use lenient::readings;
 pub use metrics::Metrics;
 pub use portcullis::Portcullis;
 pub use ports::free_port;
+#[allow(unused_imports, reason = "the attacks send bodies")]
+pub use raw_h2::raw_h2_with;
 pub use raw_h2::{H2Answer, raw_h2};
 pub use redis::cluster::RedisCluster;
 pub use redis::{Options as RedisOptions, RedisServer};

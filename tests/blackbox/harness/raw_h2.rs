@@ -17,26 +17,46 @@ pub enum H2Answer {
     Refused,
 }
 
+const FRAME_BYTES_MAX: usize = 16_384;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 /// Sends one request that ends with its header fields, given in order, and returns the status.
 pub async fn raw_h2(address: SocketAddr, fields: &[(&str, &[u8])]) -> H2Answer {
+    let fields: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (name.as_bytes(), *value)).collect();
+    raw_h2_with(address, &fields, None).await
+}
+
+/// The same with a body, and with any bytes for names.
+pub async fn raw_h2_with(address: SocketAddr, fields: &[(&[u8], &[u8])], body: Option<&[u8]>) -> H2Answer {
     let mut stream = TcpStream::connect(address).await.expect("somebody listens");
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0); // A literal that is not indexed, with a new name (RFC 7541 section 6.2.2).
-        string(&mut block, name.as_bytes());
+        string(&mut block, name);
         string(&mut block, value);
     }
-    bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, &block));
+    let ends = if body.is_none() { END_STREAM } else { 0 };
+    // What is longer than a frame may be goes on in CONTINUATION frames.
+    let mut pieces = block.chunks(FRAME_BYTES_MAX).peekable();
+    let mut kind = HEADERS;
+    while let Some(piece) = pieces.next() {
+        let last = if pieces.peek().is_none() { END_HEADERS } else { 0 };
+        bytes.extend(frame(kind, last | if kind == HEADERS { ends } else { 0 }, 1, piece));
+        kind = CONTINUATION;
+    }
+    if let Some(body) = body {
+        bytes.extend(frame(DATA, END_STREAM, 1, body));
+    }
     let _ = stream.write_all(&bytes).await;
     in_time("an HTTP/2 answer", answer(&mut stream)).await.unwrap_or(H2Answer::Refused)
 }
