@@ -8,6 +8,7 @@
 
 mod ejection;
 mod endpoint;
+mod inherit;
 mod peer;
 mod pick;
 mod probe;
@@ -42,8 +43,8 @@ pub struct Upstream {
     /// Every address of every server, as last resolved.
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     turn: AtomicUsize,
-    /// Requests under way.
-    under_way: AtomicUsize,
+    /// Requests under way. After a reload those are still there that began before it.
+    under_way: Arc<AtomicUsize>,
     /// Some server has failed so often that it is to be judged.
     failing: Notify,
 }
@@ -78,7 +79,7 @@ impl Upstream {
             peers: Peers::new(Arc::clone(&spec))?,
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
-            under_way: AtomicUsize::new(0),
+            under_way: Arc::default(),
             failing: Notify::new(),
             spec,
         };
@@ -104,29 +105,5 @@ impl Upstream {
 
     fn checks_http(&self) -> bool {
         self.spec.health_check.as_ref().is_some_and(|check| check.path.is_some())
-    }
-
-    /// Was it made from the same specification, and from files that held the same?
-    fn is_like(&self, other: &Upstream) -> bool {
-        self.spec == other.spec && self.peers.is_like(&other.peers)
-    }
-
-    /// Takes over what `old`, of the same name, knows of servers that both have: their addresses, and who works.
-    fn inherit(&self, old: &Upstream) {
-        let known = old.endpoints.load();
-        let place = |spec: &ServerSpec| self.servers.iter().position(|server| server.spec == *spec);
-        let place_now = |endpoint: &Endpoint| place(&old.servers[endpoint.server].spec);
-        let mut addresses: Vec<_> = known.iter().filter_map(|known| Some((place_now(known)?, known.address))).collect();
-        addresses.extend(self.endpoints.load().iter().map(|endpoint| (endpoint.server, endpoint.address)));
-        addresses.sort_unstable();
-        addresses.dedup();
-        self.use_addresses(&addresses);
-        for endpoint in self.endpoints.load().iter() {
-            let is_same =
-                |known: &&Arc<Endpoint>| known.address == endpoint.address && place_now(known) == Some(endpoint.server);
-            if let Some(known) = known.iter().find(is_same) {
-                endpoint.inherit(known);
-            }
-        }
     }
 }

@@ -103,7 +103,7 @@ pub(super) fn prepare(
     Ok(Prepared { config, compiled, certificates, kept })
 }
 
-/// The series of servers that are not configured any more.
+/// The series of servers and upstreams that are not configured any more.
 fn forget_servers(metrics: &Metrics, before: &Config, now: &Config) {
     for upstream in &before.upstreams {
         let still = now.upstream(&upstream.name).map_or(&[][..], |upstream| &upstream.servers);
@@ -111,6 +111,9 @@ fn forget_servers(metrics: &Metrics, before: &Config, now: &Config) {
             upstream.servers.iter().filter(|server| !still.iter().any(|it| it.authority() == server.authority()))
         {
             metrics.server_gone(&upstream.name, &server.authority());
+        }
+        if now.upstream(&upstream.name).is_none() {
+            metrics.upstream_gone(&upstream.name);
         }
     }
 }

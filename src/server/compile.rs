@@ -334,18 +334,14 @@ fn open_upstreams(
     )?;
     let measured = Arc::new(measured);
     let report = Arc::clone(&measured);
-    let told = move |upstream: usize, news| {
+    let before = before.map(|before| &*before.compiled.upstreams);
+    let upstreams = Upstreams::new(config.upstreams.iter().map(upstream_spec), before, move |upstream, news| {
         let Some(metrics) = report.upstream(upstream) else { return };
         match news {
             News::Up { server, up } => metrics.set_up(server, up),
             News::Ejected { server } => metrics.ejected(server),
             News::UnderWay(requests) => metrics.set_under_way(requests),
         }
-    };
-    let specs = config.upstreams.iter().map(upstream_spec);
-    let upstreams = match before {
-        Some(before) => Upstreams::renewed(&before.compiled.upstreams, specs, told)?,
-        None => Upstreams::new(specs, told)?,
-    };
+    })?;
     Ok((Arc::new(upstreams), measured))
 }

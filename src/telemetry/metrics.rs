@@ -209,6 +209,11 @@ impl Metrics {
         self.upstreams.server_gone(upstream, server);
     }
 
+    /// This upstream is not configured any more.
+    pub fn upstream_gone(&self, upstream: &str) {
+        self.upstreams.gone(upstream);
+    }
+
     /// Reads the size of the mirror and the time of its last synchronisation from here, whenever somebody looks.
     pub fn read_mirror(&self, mirror: Arc<Mirror>) {
         let list = Arc::clone(&mirror);

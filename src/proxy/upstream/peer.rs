@@ -80,9 +80,10 @@ impl Peers {
         Ok(Peers { spec, ca, own, group_key })
     }
 
-    /// The same trust, and the same certificate of our own: connections made for one are good for the other.
-    pub(super) fn is_like(&self, other: &Peers) -> bool {
-        self.group_key == other.group_key
+    /// Would they make the very same peers? Then nothing that is spoken over a connection differs either.
+    pub(super) fn are_those_of(&self, other: &Peers) -> bool {
+        // The key stands for what was read from files.
+        self.spec == other.spec && self.group_key == other.group_key
     }
 
     /// The peer for one address of `server`.

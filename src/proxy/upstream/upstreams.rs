@@ -40,41 +40,16 @@ pub struct Upstreams {
 }
 
 impl Upstreams {
-    /// Makes the upstreams. `report` is called every few seconds for each server.
+    /// Makes the upstreams, which go on where those of the same names in `before` have come to. `report` is called every few
+    /// seconds for each server.
     pub fn new(
         specs: impl IntoIterator<Item = UpstreamSpec>,
-        report: impl Fn(usize, News) + Send + Sync + 'static,
-    ) -> Result<Upstreams, UpstreamError> {
-        Upstreams::with_previous(&[], specs, report)
-    }
-
-    /// Makes the upstreams of a configuration that follows another one. Those that did not change are taken over as they are, with
-    /// their requests under way. Those that did keep what is known of servers that they still have, and their connections
-    /// if certificates, names and protocol are the same. `previous` must not be run any more when these are.
-    pub fn renewed(
-        previous: &Upstreams,
-        specs: impl IntoIterator<Item = UpstreamSpec>,
-        report: impl Fn(usize, News) + Send + Sync + 'static,
-    ) -> Result<Upstreams, UpstreamError> {
-        Upstreams::with_previous(&previous.upstreams, specs, report)
-    }
-
-    fn with_previous(
-        previous: &[Arc<Upstream>],
-        specs: impl IntoIterator<Item = UpstreamSpec>,
+        before: Option<&Upstreams>,
         report: impl Fn(usize, News) + Send + Sync + 'static,
     ) -> Result<Upstreams, UpstreamError> {
         let upstreams = specs.into_iter().map(|spec| {
-            let upstream = Upstream::new(spec)?;
-            let old = previous.iter().find(|old| old.name() == upstream.name());
-            Ok(match old {
-                Some(old) if old.is_like(&upstream) => Arc::clone(old),
-                Some(old) => {
-                    upstream.inherit(old);
-                    Arc::new(upstream)
-                }
-                None => Arc::new(upstream),
-            })
+            let before = before.and_then(|before| before.iter().find(|upstream| upstream.name() == spec.name));
+            Upstream::new(spec).map(|upstream| upstream.inherit(before))
         });
         Ok(Upstreams { upstreams: upstreams.collect::<Result<_, _>>()?, report: Arc::new(report) })
     }
@@ -99,7 +74,7 @@ impl Upstreams {
         while resolving.join_next().await.is_some() {}
     }
 
-    /// Resolves names and checks servers until the process ends, or until it is dropped.
+    /// Resolves names and checks servers until the process ends, or this is dropped.
     pub async fn run(&self, mut shutdown: ShutdownWatch) {
         // It reads the system's certificates, so it is made only if somebody needs it.
         let connector = self.iter().any(|upstream| upstream.checks_http()).then(|| Arc::new(Connector::new(None)));

@@ -54,10 +54,14 @@ impl UpstreamFamilies {
         })
     }
 
-    /// Only what tells of now: counters may be looked at later.
+    /// Forgets what is true only of servers that there are. What was counted stays.
     pub(super) fn server_gone(&self, upstream: &str, server: &str) {
         // An error means that there was none.
         let _ = self.up.remove_label_values(&[upstream, server]);
+    }
+
+    pub(super) fn gone(&self, upstream: &str) {
+        let _ = self.requests.remove_label_values(&[upstream]);
     }
 
     pub(super) fn table<'a>(

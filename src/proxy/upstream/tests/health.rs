@@ -31,7 +31,7 @@ fn run(spec: UpstreamSpec) -> Running {
             told.lock().unwrap().insert(server, up);
         }
     };
-    let upstreams = Arc::new(Upstreams::new([spec], report).unwrap());
+    let upstreams = Arc::new(Upstreams::new([spec], None, report).unwrap());
     let (end, ending) = watch::channel(false);
     let running = Arc::clone(&upstreams);
     let task = tokio::spawn(async move { running.run(ending).await });

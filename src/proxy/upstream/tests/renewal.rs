@@ -4,11 +4,11 @@ use super::peers::Authority;
 use super::*;
 
 fn upstreams(specs: &[UpstreamSpec]) -> Upstreams {
-    Upstreams::new(specs.to_vec(), |_, _| ()).unwrap()
+    Upstreams::new(specs.to_vec(), None, |_, _| ()).unwrap()
 }
 
 fn renewed(previous: &Upstreams, specs: &[UpstreamSpec]) -> Upstreams {
-    Upstreams::renewed(previous, specs.to_vec(), |_, _| ()).unwrap()
+    Upstreams::new(specs.to_vec(), Some(previous), |_, _| ()).unwrap()
 }
 
 fn named(name: &str, servers: &[(&str, u16)]) -> UpstreamSpec {
@@ -28,13 +28,17 @@ fn what_did_not_change_is_the_same_in_another_place_too() {
 #[test]
 fn what_changed_keeps_what_is_known_of_its_servers() {
     let before = upstreams(&[named("one", &THREE[..2])]);
-    before.get(0).unwrap().open().unwrap().connect_failed();
+    let under_way = before.get(0).unwrap().open().unwrap();
+    under_way.connect_failed();
     let retries = 3;
     // In another order, and with one more.
     let servers = [THREE[2], THREE[1], THREE[0]];
     let after = renewed(&before, &[UpstreamSpec { retries, ..named("one", &servers) }]);
     let one = after.get(0).unwrap();
     assert!(!Arc::ptr_eq(one, before.get(0).unwrap()));
+    assert_eq!(one.under_way(), 1);
+    drop(under_way);
+    assert_eq!(one.under_way(), 0, "who began before counts until its end");
     assert_eq!(picks(one, 6).keys().collect::<Vec<_>>(), ["10.0.0.2:80", "[::1]:80"]);
     assert_eq!(one.open().unwrap().group_key, before.get(0).unwrap().open().unwrap().group_key, "connections are kept");
 }
@@ -73,5 +77,5 @@ fn files_that_hold_something_else_are_a_change_and_files_that_cannot_be_read_an_
     assert_ne!(key(&after), key(&before), "connections that other certificates vouched for are not used");
 
     std::fs::remove_file(&ca).unwrap();
-    assert!(Upstreams::renewed(&before, [tls], |_, _| ()).is_err());
+    assert!(Upstreams::new([tls], Some(&before), |_, _| ()).is_err());
 }
