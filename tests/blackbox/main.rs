@@ -41,3 +41,4 @@ mod streams;
 mod tickets;
 mod tokens;
 mod upstream_login;
+mod upstreams;

@@ -90,6 +90,35 @@ fn a_ca_file_that_holds_something_else_is_refused() {
     assert_eq!(said(&Authority::new().pem), "");
 }
 
+#[test]
+fn a_client_certificate_that_cannot_be_shown_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("client.pem"), folder.path().join("client.key"));
+    let own = KeyPair::generate().unwrap();
+    let issued = CertificateParams::new(vec!["portcullis".to_owned()]).unwrap().self_signed(&own).unwrap().pem();
+    let make = |chain: &str, private: &str| {
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&key, private).unwrap();
+        let files = ClientCertificate { certificate: certificate.clone(), key: key.clone() };
+        Upstream::new(UpstreamSpec { client_certificate: Some(files), ..tls("10.0.0.1", 443) })
+    };
+    let said =
+        |chain: &str, private: &str| make(chain, private).err().map(|error| error.to_string()).unwrap_or_default();
+    let private = own.serialize_pem();
+    assert!(said("", &private).contains("client.pem: it holds no certificate"));
+    assert!(said("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &private).contains("malformed"));
+    assert!(said(&issued, "").contains("client.key: it holds no private key"));
+    assert!(said(&issued, &issued).contains("client.key: it holds no private key"));
+    let other = said(&issued, &KeyPair::generate().unwrap().serialize_pem());
+    assert!(other.contains("client.key: it does not fit the certificate"), "{other}");
+
+    let shown = Arc::new(make(&issued, &private).unwrap());
+    let (peer, plain) = (shown.open().unwrap().clone(), peer(tls("10.0.0.1", 443)));
+    assert!(peer.client_cert_key.is_some());
+    assert!(!format!("{peer:?}{peer}").contains(&private[30..60]));
+    assert_ne!(peer.reuse_hash(), plain.reuse_hash(), "a connection says who we are");
+}
+
 /// An authority of a test's own.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
