@@ -39,6 +39,8 @@ impl Server {
         let mut process = Command::new("python3")
             .args(["-c", SERVER, host])
             .stdout(Stdio::piped())
+            // It complains of clients that give up, as they do while it is paused.
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("python3 runs: `make deps` installs it");
