@@ -103,7 +103,9 @@ impl Upstream {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    fn checks_http(&self) -> bool {
-        self.spec.health_check.as_ref().is_some_and(|check| check.path.is_some())
+    /// Checks with a path speak HTTP, and whether a TLS server can be reached is told by its certificate, too.
+    fn needs_connector(&self) -> bool {
+        let has_path = self.spec.health_check.as_ref().is_some_and(|check| check.path.is_some());
+        has_path || self.spec.servers.iter().any(|server| server.tls)
     }
 }

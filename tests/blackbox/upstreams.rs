@@ -156,6 +156,31 @@ async fn a_kept_connection_that_dies_when_it_is_used_costs_nobody_a_get_and_send
 }
 
 #[tokio::test]
+async fn what_is_sent_again_is_sent_whole_and_counted_once() {
+    let rogue = Rogue::start("127.0.0.1", Does::ResetsReused).await;
+    let gate =
+        Portcullis::start(&format!("upstream: {}\npublic: [/p]\nlimits: {{ body_size: 1KiB }}\n", url(&rogue))).await;
+    // Twice this is more than is allowed.
+    let body = "x".repeat(600);
+    let put = async || Answer::to(client().put(gate.url("/p")).body(body.clone())).await;
+    for _ in 0..2 {
+        let answer = put().await;
+        assert_eq!((answer.status, answer.text()), (200, body.clone()));
+    }
+    assert_eq!(rogue.take_heard().len(), 3, "once in vain");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_to_be_kept_is_not_sent_again() {
+    let rogue = Rogue::start("127.0.0.1", Does::ResetsReused).await;
+    let gate = gate(&[&url(&rogue)], "").await;
+    assert_eq!(get(&gate).await.status, 200);
+    let answer = Answer::to(client().put(gate.url("/")).body("x".repeat(1_000_000))).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(rogue.take_heard().len(), 2, "it could only have been sent in part");
+}
+
+#[tokio::test]
 async fn a_post_arrives_at_most_once_whatever_goes_wrong_and_always_if_nothing_was_sent() {
     let (bad, good) = (Rogue::start("127.0.0.7", Does::Answers).await, Rogue::start("127.0.0.1", Does::Answers).await);
     let gate = gate(&[&url(&bad), &url(&good)], "ejection: none, retries: 5, read_timeout: 300ms").await;

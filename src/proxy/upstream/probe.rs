@@ -25,6 +25,18 @@ pub(super) async fn connect(address: SocketAddr, within: Duration) -> Result<(),
     }
 }
 
+/// Is there somebody who takes connections, and is it who it should be?
+pub(super) async fn handshake(connector: &Connector, peer: &HttpPeer, within: Duration) -> Result<(), String> {
+    let mut peer = peer.clone();
+    // As below.
+    peer.options.max_h2_streams = 1;
+    match timeout(within, connector.get_http_session(&peer)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no connection within {within:?}")),
+    }
+}
+
 /// Does it answer `GET path` with 2xx or 3xx?
 pub(super) async fn get(
     connector: &Connector,

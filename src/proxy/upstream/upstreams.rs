@@ -77,7 +77,7 @@ impl Upstreams {
     /// Resolves names and checks servers until the process ends, or this is dropped.
     pub async fn run(&self, mut shutdown: ShutdownWatch) {
         // It reads the system's certificates, so it is made only if somebody needs it.
-        let connector = self.iter().any(|upstream| upstream.checks_http()).then(|| Arc::new(Connector::new(None)));
+        let connector = self.iter().any(|upstream| upstream.needs_connector()).then(|| Arc::new(Connector::new(None)));
         let mut watching = JoinSet::new();
         for (number, upstream) in self.iter().cloned().enumerate() {
             let (report, connector) = (Arc::clone(&self.report), connector.clone());

@@ -93,7 +93,7 @@ impl Upstream {
         self.endpoints.store(Arc::new(endpoints.collect()));
     }
 
-    /// Resolves, checks and judges until dropped, and tells `report` what is found. `connector` is for health checks with a path.
+    /// Resolves, checks and judges until dropped, and tells `report` what is found. `connector` is there if [`Upstream::needs_connector`].
     pub(super) async fn watch(self: &Arc<Self>, connector: Option<Arc<Connector>>, report: impl Fn(News)) {
         let resolving = async {
             loop {
@@ -152,6 +152,7 @@ impl Upstream {
             (Some(path), Some(connector)) => {
                 probe::get(connector, &endpoint.peer, &server.host_field, path, timeout).await
             }
+            (None, Some(connector)) if server.spec.tls => probe::handshake(connector, &endpoint.peer, timeout).await,
             _ => probe::connect(endpoint.address, timeout).await,
         };
         match result {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// What it does with a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Does {
-    /// 200 and its own address, and keeps the connection.
+    /// 200 and the body that it got, or its own address if there was none, and keeps the connection.
     Answers,
     /// Resets the connection before it has read anything.
     ResetsAtOnce,
@@ -81,7 +81,7 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, does: Arc<Mutex<Does>
         return reset(stream);
     }
     for number in 0.. {
-        let Some((head, rest)) = read_head(&mut stream).await else { return };
+        let Some((head, mut body)) = read_head(&mut stream).await else { return };
         let line = head.lines().next().unwrap_or_default().to_owned();
         heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         let does = now();
@@ -89,13 +89,15 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, does: Arc<Mutex<Does>
             return reset(stream);
         }
         let length = |line: &str| line.to_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok();
-        let mut body = vec![0; head.lines().find_map(length).unwrap_or(0).saturating_sub(rest)];
-        if stream.read_exact(&mut body).await.is_err() {
-            return;
+        let length = head.lines().find_map(length).unwrap_or(0);
+        while body.len() < length {
+            if !matches!(stream.read_buf(&mut body).await, Ok(1..)) {
+                return;
+            }
         }
-        let name = address.to_string();
+        let text = if body.is_empty() { address.to_string() } else { String::from_utf8_lossy(&body).into_owned() };
         let answer =
-            |status| format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{name}", name.len()).into_bytes();
+            |status| format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{text}", text.len()).into_bytes();
         let bytes = match does {
             Does::Answers => answer(200),
             Does::Status(status) => answer(status),
@@ -114,12 +116,13 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, does: Arc<Mutex<Does>
     }
 }
 
-/// The head of a request, and how many bytes of its body came with it.
-async fn read_head(stream: &mut TcpStream) -> Option<(String, usize)> {
+/// The head of a request, and what came of its body with it.
+async fn read_head(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            return Some((String::from_utf8_lossy(&bytes[..end]).into_owned(), bytes.len() - end - 4));
+            let body = bytes.split_off(end + 4);
+            return Some((String::from_utf8_lossy(&bytes[..end]).into_owned(), body));
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
             return None;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::told;
-use crate::harness::Portcullis;
+use crate::harness::{Portcullis, eventually};
 
 /// An authority and what it has signed, in files.
 struct Authority {
@@ -133,5 +133,14 @@ async fn who_is_not_who_it_should_be_is_not_spoken_to_and_who_asks_is_shown_who_
             }
         }
     }
+    // A server that is not who it should be stays out, though it takes connections.
+    let up =
+        async |number: usize| gate.metrics().await.sum("portcullis_upstream_up", &[&format!("upstream=\"u{number}\"")]);
+    eventually("it is known who is who", async || {
+        (up(0).await == Some(1.0) && up(1).await == Some(0.0) && up(4).await == Some(0.0)).then_some(())
+    })
+    .await;
+    let noticed = || gate.log().lines().filter(|line| line.contains("no connections") && line.contains("u1")).count();
+    assert_eq!(noticed(), 1, "{}", gate.log());
     assert!(!gate.log().contains("PRIVATE"), "{}", gate.log());
 }
