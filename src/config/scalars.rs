@@ -58,6 +58,11 @@ impl Item<'_> {
     }
 }
 
+/// A number of bytes.
+pub(super) fn bytes(text: &str) -> Option<u64> {
+    amount(text, &SIZE_UNITS)
+}
+
 /// The units of time, as a regular expression has them.
 pub(super) fn time_units() -> String {
     TIME_UNITS.map(|(unit, _)| unit).join("|")

@@ -96,8 +96,21 @@ pub(super) const SESSION: Keys = &["lifetime"];
 pub(super) const ROTATION: Keys = &["grace", "late_retry"];
 pub(super) const REVOCATION: Keys = &["max_staleness", "when_stale"];
 pub(super) const IDENTITY_HEADERS: Keys = &["subject", "roles", "scopes", "session"];
-pub(super) const LIMITS: Keys =
-    &["connections", "header_size", "header_timeout", "body_size", "body_timeout", "keep_alive"];
+pub(super) const LIMITS: Keys = &[
+    "connections",
+    "connections_per_address",
+    "requests",
+    "requests_per_address",
+    "streams",
+    "tls_timeout",
+    "header_size",
+    "header_count",
+    "header_timeout",
+    "body_size",
+    "body_timeout",
+    "body_rate",
+    "keep_alive",
+];
 pub(super) const LOG: Keys = &["level", "format", "access", "audit", "new_traces"];
 pub(super) const LOG_FILE: Keys = &["file"];
 pub(super) const SHUTDOWN: Keys = &["drain"];

@@ -81,6 +81,8 @@ reasons! {
     CredentialsWrong = "credentials_wrong", BAD_REQUEST, Some("invalid_grant"), "The user name or the password is wrong.";
     /// Too many attempts to log in.
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, None, "Too many attempts to log in; try again later.";
+    /// This address asks for more than it may.
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, None, "Too many requests from this address; try again shortly.";
     /// The body cannot be read.
     BodyMalformed = "body_malformed", BAD_REQUEST, Some("invalid_request"), "The body is not what this endpoint takes.";
     /// The body is too large.

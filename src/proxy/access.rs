@@ -14,7 +14,7 @@ use pingora::{Error, ErrorSource};
 
 use super::context::Context;
 use super::failure::reason_of;
-use super::live::why_cut;
+use super::watch::why_cut;
 use crate::gate::{Decision, Identity, Reason};
 use crate::telemetry::{Access, AccessLog, End, Outcome};
 use crate::time::Timestamp;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use super::addresses::Rate;
 use super::app_session::KeptCookies;
 use super::facts::{RequestFacts, Verifier};
-use super::service::ConnectionLimits;
 use super::upstream::{Picked, Unavailable, Upstreams};
 use crate::endpoints::Endpoints;
 use crate::gate::{Client, Grant, Policy, client};
@@ -39,8 +39,6 @@ pub struct Compiled {
     pub trusted_proxies: Vec<IpNet>,
     /// Bounds on requests.
     pub limits: Limits,
-    /// Bounds on connections. A connection keeps those that it began with.
-    pub connections: ConnectionLimits,
     /// All metrics.
     pub metrics: Arc<Metrics>,
     /// Where a line is written for each request, if anywhere.
@@ -62,15 +60,33 @@ pub struct RouteExtras {
     pub preserve_host: bool,
 }
 
-/// Bounds on what a client may send.
+/// Bounds on what clients may send and hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Open connections, over all listeners.
+    pub connections_max: usize,
+    /// Those of one address; none for no bound.
+    pub connections_per_address: Option<u32>,
+    /// Requests under way.
+    pub requests_max: usize,
+    /// The rate of the requests of one address; none for no bound.
+    pub requests_per_address: Option<Rate>,
+    /// Streams of an HTTP/2 connection at a time.
+    pub streams_max: u32,
+    /// How long a client may take for a TLS handshake.
+    pub tls_timeout: Duration,
+    /// How long it may take for a head.
+    pub header_timeout: Duration,
     /// Bytes of target and fields together.
     pub header_bytes_max: usize,
+    /// Fields.
+    pub header_fields_max: usize,
     /// Bytes of a request body that is forwarded; none for no bound.
     pub body_bytes_max: Option<u64>,
     /// How long a client may pause within a body.
     pub body_timeout: Duration,
+    /// How many bytes a second it must send, on average; none for no bound.
+    pub body_rate: Option<u64>,
     /// How long an idle connection is kept, in seconds.
     pub keep_alive_s: u64,
 }
@@ -91,6 +107,12 @@ impl Compiled {
     /// Who the client is.
     pub(super) fn client(&self, peer: IpAddr, tls: bool, headers: &HeaderMap) -> Client {
         client(peer, tls, headers, &self.trusted_proxies)
+    }
+
+    /// Is this one of the proxies in front of us?
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 
     /// Opens the upstream that the grant is for. There is no other way to reach one.

@@ -11,6 +11,7 @@ use super::access::{self, Asked, Ending};
 use super::compiled::Compiled;
 use super::forward::RequestIds;
 use super::live::Listed;
+use super::pace::Pace;
 use super::shutdown::Flying;
 use super::trace::Trace;
 use super::upstream::{Picked, Unavailable};
@@ -54,7 +55,9 @@ pub(super) struct Context {
     pub(super) listed: Option<Listed>,
     /// The configuration that it began with, and ends with.
     pub(super) compiled: Arc<Compiled>,
-    _flying: Flying,
+    /// How fast its body has to come.
+    pub(super) pace: Option<Pace>,
+    pub(super) flying: Flying,
 }
 
 impl Context {
@@ -87,7 +90,8 @@ impl Context {
             counted: false,
             listed: None,
             compiled,
-            _flying: flying,
+            pace: None,
+            flying,
         }
     }
 

@@ -1,47 +1,64 @@
-//! The outermost layer: connections are counted and capped, and a head must arrive before its deadline.
+//! The outermost layer: connections are counted and capped, their TLS handshake and their heads must be done before a deadline.
 //!
-//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever. And it waits without
-//! end for the bytes that tell HTTP/2 from HTTP/1, and for the preface of HTTP/2.
+//! Pingora bounds each read of a head, not the head: one byte a minute would hold a connection for ever. It waits without end
+//! for the bytes that tell HTTP/2 from HTTP/1, and for the preface of HTTP/2. And its listeners would take a minute for a TLS
+//! handshake, before anybody has counted the connection; so TLS is spoken in here.
+//!
+//! What must never happen in here: a connection holds memory or a task without being counted.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
+use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use tracing::debug;
 
 use super::access;
-use super::compiled::Compiled;
-use super::head::{self, Stage};
-use super::live::until_cut;
+use super::addresses::{Addresses, Connected};
+use super::compiled::{Compiled, Limits};
 use super::phases::Phases;
-use super::service::{ConnectionLimits, Shared};
-use super::watched::Watched;
-use crate::telemetry::{AccessLog, Metrics};
+use super::service::{Binding, Shared};
+use super::watch::{self, Watch};
+use super::watched::{Link, Watched};
+use crate::telemetry::{Limit, Metrics};
 
-/// Requests, with a deadline for their heads. Made anew when limits change, and kept by the connections that it serves.
+/// Requests, and what becomes of them before and after the hooks. Made anew when `keep_alive` changes, and kept by the
+/// connections that it serves.
 struct Requests {
     proxy: Arc<HttpProxy<Phases>>,
-    limits: ConnectionLimits,
     options: HttpServerOptions,
+    current: Arc<ArcSwap<Compiled>>,
     metrics: Arc<Metrics>,
-    access: Option<Arc<AccessLog>>,
 }
 
 impl Requests {
-    fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, compiled: &Compiled) -> Requests {
-        let limits = compiled.connections;
+    fn new(
+        proxy: Arc<HttpProxy<Phases>>,
+        h2c: bool,
+        current: Arc<ArcSwap<Compiled>>,
+        metrics: Arc<Metrics>,
+    ) -> Requests {
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
-        options.h2_idle_timeout = Some(limits.keep_alive);
-        let (metrics, access) = (Arc::clone(&compiled.metrics), compiled.access.clone());
-        Requests { proxy, limits, options, metrics, access }
+        options.h2_idle_timeout = Some(Duration::from_secs(current.load().limits.keep_alive_s));
+        Requests { proxy, options, current, metrics }
+    }
+
+    /// A head on an HTTP/1 connection never became a request.
+    fn head_failed(&self, client: Option<IpAddr>) {
+        self.metrics.refused_by_parser(1);
+        if let Some(log) = &self.current.load().access {
+            access::write_unparsed(log, client);
+        }
     }
 }
 
@@ -49,47 +66,42 @@ impl Requests {
 impl HttpServerApp for Requests {
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        head::reached(Stage::Open);
         if session.is_http2() {
-            return until_cut(self.proxy.process_new_http(session, shutdown)).await;
-        }
-        let context = session.take_connection_user_context();
-        let idle = if context.is_some() { self.limits.keep_alive } else { Duration::ZERO };
-        session.set_connection_user_context(context);
-        let received_before = head::received();
-        let client = self.access.as_ref().and_then(|_| session.client_addr()?.as_inet().map(|address| address.ip()));
-        let serve = async {
-            let mut work = std::pin::pin!(until_cut(self.proxy.process_new_http(session, shutdown)));
-            let done = tokio::select! {
-                biased;
-                done = &mut work => done,
-                () = tokio::time::sleep(idle + self.limits.header_timeout) => if head::is_read() { work.await } else { None },
-            };
-            if !head::is_read() && head::received() > received_before {
-                self.metrics.refused_by_parser();
-                if let Some(log) = &self.access {
-                    access::write_unparsed(log, client);
-                }
+            if let Some(link) = link(&session) {
+                link.served();
             }
-            done
-        };
-        head::expected(serve).await
+            let expired = |limit| self.metrics.limit_refused(limit);
+            return watch::over(Watch::stream(), expired, self.proxy.process_new_http(session, shutdown)).await;
+        }
+        watch::head_expected();
+        let client = session.client_addr().and_then(|address| Some(address.as_inet()?.ip()));
+        let done = self.proxy.process_new_http(session, shutdown).await;
+        if watch::head_failed() {
+            self.head_failed(client);
+        }
+        done
     }
 
     /// Asked for right before the preface is read.
     fn h2_options(&self) -> Option<H2Options> {
-        head::reached(Stage::Preface);
-        Some(default_h2_options())
+        watch::preface_expected();
+        let limits = self.current.load().limits;
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(limits.streams_max);
+        // With the overhead that a field counts as (RFC 9113 section 6.5.2), and a margin: who is only a little above our
+        // limits gets our answer.
+        let fields = limits.header_fields_max.saturating_mul(64);
+        let bytes = limits.header_bytes_max.saturating_add(fields);
+        options.max_header_list_size(u32::try_from(bytes).unwrap_or(u32::MAX));
+        Some(options)
     }
 
     /// Asked for before, and again right after the preface was read.
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        if head::stage() == Stage::Preface {
-            head::reached(Stage::Open);
-        }
+        watch::preface_read();
         Some(&self.options)
     }
 
@@ -98,61 +110,143 @@ impl HttpServerApp for Requests {
     }
 }
 
+/// The connection of a stream of HTTP/2.
+fn link(session: &ServerSession) -> Option<&Arc<Link>> {
+    session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+}
+
+/// The connections of all listeners.
+#[derive(Default)]
+pub(super) struct Open(AtomicUsize);
+
+/// One open connection.
+struct Opened<'a>(&'a AtomicUsize);
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Connections, counted and capped.
 pub struct Connections {
     current: Arc<ArcSwap<Compiled>>,
     requests: ArcSwap<Requests>,
-    open: AtomicUsize,
+    metrics: Arc<Metrics>,
+    open: Arc<Open>,
+    addresses: Arc<Addresses>,
+    /// The listeners that speak TLS.
+    tls: Vec<(SocketAddr, Acceptor)>,
 }
 
 impl Connections {
-    pub(super) fn new(proxy: Arc<HttpProxy<Phases>>, h2c: bool, shared: &Shared) -> Connections {
-        let current = Arc::clone(&shared.current);
-        let requests = Requests::new(proxy, h2c, &current.load());
-        Connections { current, requests: ArcSwap::from_pointee(requests), open: AtomicUsize::new(0) }
+    pub(super) fn new(
+        proxy: Arc<HttpProxy<Phases>>,
+        shared: &Shared,
+        bindings: &[Binding],
+    ) -> pingora::Result<Connections> {
+        let (current, metrics) = (Arc::clone(&shared.current), Arc::clone(&shared.metrics));
+        let h2c = bindings.iter().any(|binding| binding.h2c);
+        let mut tls = Vec::new();
+        for binding in bindings {
+            if let Some(certificates) = &binding.certificates {
+                let mut settings = TlsSettings::intermediate("", "")?;
+                settings.set_cert_resolver(Arc::clone(certificates) as _);
+                settings.set_alpn(ALPN::H2H1);
+                tls.push((binding.address, settings.build()));
+            }
+        }
+        Ok(Connections {
+            requests: ArcSwap::from_pointee(Requests::new(proxy, h2c, Arc::clone(&current), Arc::clone(&metrics))),
+            current,
+            metrics,
+            open: Arc::clone(&shared.edge.open),
+            addresses: Arc::clone(&shared.edge.addresses),
+            tls,
+        })
     }
 
     /// What serves a connection that begins now.
-    fn requests(&self) -> Arc<Requests> {
+    fn requests(&self, limits: &Limits) -> Arc<Requests> {
         let requests = self.requests.load_full();
-        let current = self.current.load();
-        if requests.limits == current.connections {
+        if requests.options.h2_idle_timeout == Some(Duration::from_secs(limits.keep_alive_s)) {
             return requests;
         }
-        let requests = Arc::new(Requests::new(Arc::clone(&requests.proxy), requests.options.h2c, &current));
+        let (proxy, metrics) = (Arc::clone(&requests.proxy), Arc::clone(&requests.metrics));
+        let requests = Arc::new(Requests::new(proxy, requests.options.h2c, Arc::clone(&self.current), metrics));
         self.requests.store(Arc::clone(&requests));
         requests
+    }
+
+    /// One connection more, and one more of its address; or the limit that is in the way.
+    fn count(&self, peer: Option<IpAddr>, limits: &Limits) -> Result<(Opened<'_>, Option<Connected>), Limit> {
+        let before = self.open.0.fetch_add(1, Ordering::Relaxed);
+        let opened = Opened(&self.open.0);
+        if before >= limits.connections_max {
+            return Err(Limit::Connections);
+        }
+        let (Some(peer), Some(most)) = (peer, limits.connections_per_address) else { return Ok((opened, None)) };
+        let is_trusted = self.current.load().trusts(peer);
+        let connected = (!is_trusted).then(|| self.addresses.connect(peer, most).ok_or(Limit::ConnectionsPerAddress));
+        Ok((opened, connected.transpose()?))
+    }
+
+    /// What speaks TLS where this connection has come in.
+    fn acceptor(&self, stream: &Stream) -> Option<&Acceptor> {
+        if self.tls.is_empty() {
+            return None;
+        }
+        let local = *stream.get_socket_digest()?.local_addr()?.as_inet()?;
+        let is_exact = |bound: &SocketAddr| bound.ip() == local.ip().to_canonical() || bound.ip() == local.ip();
+        let here = |at: &&(SocketAddr, Acceptor)| at.0.port() == local.port();
+        let mut listeners = self.tls.iter().filter(here);
+        let found = listeners.clone().find(|(bound, _)| is_exact(bound));
+        found.or_else(|| listeners.find(|(bound, _)| bound.ip().is_unspecified())).map(|(_, acceptor)| acceptor)
+    }
+
+    /// Speaks TLS, if that is what the listener is for.
+    async fn decrypt(&self, stream: Stream, limits: &Limits) -> Option<Stream> {
+        let Some(acceptor) = self.acceptor(&stream) else { return Some(stream) };
+        match tokio::time::timeout(limits.tls_timeout, acceptor.tls_handshake(Watched::encrypted(stream))).await {
+            Ok(Ok(stream)) => Some(Box::new(stream)),
+            Ok(Err(error)) => {
+                debug!(%error, "a TLS handshake failed");
+                self.metrics.tls_handshake_failed();
+                None
+            }
+            Err(_) => {
+                self.metrics.limit_refused(Limit::TlsTimeout);
+                None
+            }
+        }
     }
 }
 
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        struct Open<'a>(&'a AtomicUsize);
-        impl Drop for Open<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
+        let limits = self.current.load().limits;
+        let peer = stream.get_socket_digest().and_then(|digest| Some(digest.peer_addr()?.as_inet()?.ip()));
+        let _counted = match self.count(peer, &limits) {
+            Ok(counted) => counted,
+            Err(limit) => {
+                self.metrics.limit_refused(limit);
+                return None;
             }
-        }
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let _open = Open(&self.open);
-        let requests = self.requests();
-        if before >= requests.limits.open_max {
-            return None;
-        }
-        let _counted = requests.metrics.connected();
-        let received = Arc::new(AtomicU64::new(0));
-        let stream = Box::new(Watched::new(stream, Arc::clone(&received)));
-        let serve = async {
-            let mut work = std::pin::pin!(requests.process_new(stream, shutdown));
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = tokio::time::sleep(requests.limits.header_timeout) => {}
-            }
-            if head::stage() == Stage::Open { work.await } else { None }
         };
-        head::connection(received, serve).await
+        let _shown = self.metrics.connected();
+        let stream = self.decrypt(stream, &limits).await?;
+        let link = Link::new(&self.metrics);
+        let stream = Box::new(Watched::new(stream, Arc::clone(&link)));
+        let watch = Watch::connection(Arc::clone(&link), limits.header_timeout);
+        let requests = self.requests(&limits);
+        let expired = |limit| {
+            self.metrics.limit_refused(limit);
+            if watch::head_failed() {
+                requests.head_failed(peer);
+            }
+        };
+        watch::over(watch, expired, requests.process_new(stream, shutdown)).await
     }
 
     async fn cleanup(&self) {

@@ -12,6 +12,12 @@ pub(super) fn told(error: &Error) -> String {
     }
 }
 
+/// Has the client paused for too long, in sending its body or in taking the answer?
+pub(super) fn is_client_too_slow(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Downstream
+        && matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
+}
+
 /// What a failure is called toward the client. None if there is no client any more.
 pub(super) fn reason_of(error: &Error) -> Option<Reason> {
     let timed_out = matches!(

@@ -8,7 +8,6 @@
 
 mod watch;
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,38 +49,6 @@ pub(super) struct Listed {
     number: usize,
 }
 
-tokio::task_local! {
-    /// What cuts off the request that this task serves. It is taken by whoever lists the request.
-    static CUT: Cell<Option<oneshot::Sender<Reason>>>;
-    /// Why it was cut off.
-    static WHY: Cell<Option<Reason>>;
-}
-
-/// Why the request that this task serves was cut off, if it was.
-pub(super) fn why_cut() -> Option<Reason> {
-    WHY.try_with(Cell::get).ok().flatten()
-}
-
-/// Serves one request, unless it is cut off. Then all of it is dropped, and with it the connection or stream.
-pub(super) async fn until_cut<T>(serve: impl Future<Output = Option<T>>) -> Option<T> {
-    let (cut, told) = oneshot::channel();
-    let told = async {
-        match told.await {
-            Ok(reason) => WHY.with(|why| why.set(Some(reason))),
-            // Nobody can cut it off any more.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    let serve = async {
-        tokio::select! {
-            biased;
-            served = serve => served,
-            () = told => None,
-        }
-    };
-    CUT.scope(Cell::new(Some(cut)), WHY.scope(Cell::new(None), serve)).await
-}
-
 impl Live {
     /// An empty list.
     pub fn new() -> Live {
@@ -90,7 +57,7 @@ impl Live {
 
     /// Lists the request that this task serves.
     pub(super) fn list(self: &Arc<Live>, identity: &Identity) -> Option<Listed> {
-        let cut = CUT.try_with(Cell::take).ok().flatten()?;
+        let cut = crate::proxy::watch::cut()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let standing = Standing {
             since: Instant::now(),
@@ -168,6 +135,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::proxy::watch::{Watch, over};
     use crate::token::AccessClaims;
 
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -188,7 +156,7 @@ mod tests {
             let _ = listed.send(());
             std::future::pending::<Option<()>>().await
         };
-        until_cut(serve).await.is_none()
+        over(Watch::stream(), |_| (), serve).await.is_none()
     }
 
     #[tokio::test]
@@ -228,7 +196,8 @@ mod tests {
     async fn a_newer_token_is_never_replaced_by_an_older_one() {
         let live = Arc::new(Live::new());
         let alice = identity(1, NOW);
-        let listed = until_cut(async { live.list(&alice) }).await.expect("nobody else has listed it");
+        let listed =
+            over(Watch::stream(), |_| (), async { live.list(&alice) }).await.expect("nobody else has listed it");
         let later = NOW.plus(Duration::from_secs(60));
         for until in [later, NOW] {
             live.extend(&HashMap::from([(alice.session, until)]));

@@ -6,6 +6,8 @@
 //! not judged; a head that a client sends slowly or without end holds more than its connection.
 
 mod access;
+mod addresses;
+mod admit;
 mod app_session;
 mod attempt;
 mod body;
@@ -16,23 +18,27 @@ mod edge;
 mod facts;
 mod failure;
 mod forward;
-mod head;
+mod frames;
 mod live;
+mod pace;
 mod phases;
 mod respond;
 mod service;
 mod shutdown;
 mod streams;
 mod trace;
+mod undeclared;
 pub mod upstream;
+mod watch;
 mod watched;
 mod wire;
 
+pub use addresses::{Addresses, Rate};
 pub use app_session::KeptCookies;
 pub use certificates::{Certificate, CertificateError, Certificates, load_certificate};
 pub use compiled::{Compiled, Limits, RouteExtras};
 pub use edge::Connections;
 pub use facts::Verifier;
 pub use live::Live;
-pub use service::{Binding, ConnectionLimits, Shared, proxy_service};
+pub use service::{Binding, Edge, Shared, proxy_service};
 pub use shutdown::{Flying, InFlight, Signals};

@@ -21,19 +21,19 @@ use super::access::{Asked, Ending};
 use super::compiled::Compiled;
 use super::context::{Context, is_answer};
 use super::facts::RequestFacts;
-use super::failure::{reason_of, told};
+use super::failure::{is_client_too_slow, reason_of, told};
 use super::forward::{Forwarding, RequestIds};
-use super::head::{self, Reused};
 use super::live::Live;
 use super::respond;
-use super::service::Shared;
+use super::service::{Edge, Shared};
 use super::shutdown::InFlight;
 use super::streams::{STREAM_IDLE, is_grpc, is_stream};
 use super::upstream::prepare_for_upgrade;
-use super::wire::{check_wire, read_head};
-use super::{app_session, attempt, body};
+use super::wire::{check_size, check_wire, read_head};
+use super::{app_session, attempt, body, watch};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
 use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Service, decide, ticket};
+use crate::telemetry::Limit;
 use crate::time::Timestamp;
 
 /// The hooks.
@@ -41,6 +41,7 @@ pub(super) struct Phases {
     current: Arc<ArcSwap<Compiled>>,
     in_flight: InFlight,
     live: Arc<Live>,
+    pub(super) edge: Edge,
     request_ids: RequestIds,
 }
 
@@ -50,6 +51,7 @@ impl Phases {
             current: Arc::clone(&shared.current),
             in_flight: shared.in_flight.clone(),
             live: Arc::clone(&shared.live),
+            edge: shared.edge.clone(),
             request_ids: RequestIds::new(shared.process),
         }
     }
@@ -85,7 +87,11 @@ impl Phases {
     /// what is forwarded.
     fn decide(&self, session: &mut Session, context: &mut Context, answer: Option<Result<&str, Reason>>) -> Decision {
         let refuse = |reason| Decision::Refuse(Denial::new(reason));
-        if let Err(reason) = check_wire(session, context.compiled.limits.header_bytes_max) {
+        if let Err(limit) = check_size(session, &context.compiled.limits) {
+            context.compiled.metrics.limit_refused(limit);
+            return refuse(Reason::HeadTooLarge);
+        }
+        if let Err(reason) = check_wire(session) {
             return refuse(reason);
         }
         let header = session.req_header();
@@ -146,7 +152,7 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        head::has_been_read();
+        watch::head_read();
         let limits = &context.compiled.limits;
         // A connection that is to end is left at that: HTTP/1.0, `Connection: close`, or we are leaving.
         if session.get_keepalive().is_some() {
@@ -167,6 +173,11 @@ impl ProxyHttp for Phases {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        if let Err(reply) = self.admit(session, context) {
+            context.reason = reply.reason;
+            respond::write(session, &reply, None).await?;
+            return Ok(true);
+        }
         let decision = self.judge(session, context).await;
         context.route = match &decision {
             Decision::Forward(grant) => Some(grant.route()),
@@ -180,6 +191,7 @@ impl ProxyHttp for Phases {
                 let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
                 let body_bytes_max = context.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
                 if announced.is_some_and(|length| length > body_bytes_max) {
+                    context.compiled.metrics.limit_refused(Limit::BodySize);
                     Reply::refusal(Reason::BodyTooLarge)
                 } else if let Err(reason) = context.open(&grant) {
                     Reply::refusal(reason)
@@ -221,6 +233,7 @@ impl ProxyHttp for Phases {
         if session.is_upgrade_req() {
             prepare_for_upgrade(&mut peer);
         }
+        Phases::expect_body(session, &peer, context);
         context.asked_upstream = Some(Instant::now());
         Ok(peer)
     }
@@ -258,7 +271,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         context: &mut Context,
     ) -> Result<()> {
         // No await in here: it could delay an upgraded connection's data (Pingora issue 946).
@@ -267,8 +280,10 @@ impl ProxyHttp for Phases {
             // These are messages, and no body any more.
             return Ok(());
         }
+        Phases::pace_body(session, body.as_ref(), end_of_stream, context)?;
         if context.compiled.limits.body_bytes_max.is_some_and(|bytes_max| context.body_bytes > bytes_max) {
             context.failure = Some(Reason::BodyTooLarge);
+            context.compiled.metrics.limit_refused(Limit::BodySize);
             return Error::e_explain(ErrorType::HTTPStatus(413), "the request body is larger than limits.body_size");
         }
         Ok(())
@@ -293,6 +308,7 @@ impl ProxyHttp for Phases {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // Not before: whoever only asks for an upgrade gets no more time than others.
             session.set_read_timeout(Some(STREAM_IDLE));
+            Phases::end_pace(context);
         }
         if let (Some(kept), Some(grant)) = (&context.compiled.kept_cookies, &context.grant) {
             let set = kept.withhold(response, grant)?;
@@ -343,6 +359,9 @@ impl ProxyHttp for Phases {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+        if is_client_too_slow(error) && context.failure.is_none() {
+            context.compiled.metrics.limit_refused(Limit::BodyTimeout);
+        }
         let Some(reason) = context.failure.or_else(|| reason_of(error)) else {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
@@ -375,13 +394,5 @@ impl ProxyHttp for Phases {
     fn request_summary(&self, session: &Session, _context: &Context) -> String {
         // Not the query: it may carry secrets.
         session.req_header().method.to_string()
-    }
-
-    fn persist_connection_context(
-        &self,
-        _session: &Session,
-        _context: &Context,
-    ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
-        Some(Box::new(Reused))
     }
 }

@@ -2,21 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use pingora::listeners::tls::TlsSettings;
-use pingora::protocols::ALPN;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
+use super::addresses::Addresses;
 use super::certificates::Certificates;
 use super::compiled::Compiled;
-use super::edge::Connections;
+use super::edge::{Connections, Open};
 use super::live::Live;
 use super::phases::Phases;
 use super::shutdown::InFlight;
+use super::undeclared::Undeclared;
 use crate::telemetry::Metrics;
 
 /// One address to listen on.
@@ -30,17 +29,6 @@ pub struct Binding {
     pub h2c: bool,
 }
 
-/// What bounds connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnectionLimits {
-    /// Open connections.
-    pub open_max: usize,
-    /// How long a client may take for a head.
-    pub header_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub keep_alive: Duration,
-}
-
 /// What all public listeners share.
 pub struct Shared {
     /// The configuration that requests begin with from now on.
@@ -51,8 +39,21 @@ pub struct Shared {
     pub in_flight: InFlight,
     /// Those of them that end with their session.
     pub live: Arc<Live>,
+    /// What is known of clients.
+    pub edge: Edge,
     /// Names this process in request ids.
     pub process: u64,
+}
+
+/// What limits are held against: it outlives every configuration.
+#[derive(Clone, Default)]
+pub struct Edge {
+    /// The open connections.
+    pub(super) open: Arc<Open>,
+    /// What each address holds and asks for.
+    pub(super) addresses: Arc<Addresses>,
+    /// Load balancers that nobody has declared.
+    pub(super) undeclared: Arc<Undeclared>,
 }
 
 /// The service that answers on all `bindings`, which must agree on `h2c`.
@@ -62,19 +63,10 @@ pub fn proxy_service(
     bindings: &[Binding],
 ) -> pingora::Result<Service<Connections>> {
     let proxy = Arc::new(http_proxy(conf, Phases::new(shared)));
-    let h2c = bindings.iter().any(|binding| binding.h2c);
-    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, h2c, shared));
+    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, shared, bindings)?);
     for binding in bindings {
-        let address = binding.address.to_string();
-        match &binding.certificates {
-            None => service.add_tcp(&address),
-            Some(certificates) => {
-                let mut settings = TlsSettings::intermediate("", "")?;
-                settings.set_cert_resolver(Arc::clone(certificates) as _);
-                settings.set_alpn(ALPN::H2H1);
-                service.add_tls_with_settings(&address, None, settings);
-            }
-        }
+        // Also with certificates: TLS is spoken by `Connections`.
+        service.add_tcp(&binding.address.to_string());
     }
     Ok(service)
 }

@@ -15,13 +15,16 @@ pub struct InFlight(Arc<AtomicUsize>);
 
 /// One request that is under way.
 #[derive(Debug)]
-pub struct Flying(Arc<AtomicUsize>);
+pub struct Flying {
+    all: Arc<AtomicUsize>,
+    others: usize,
+}
 
 impl InFlight {
     /// One more, until the returned value is dropped.
     pub fn begin(&self) -> Flying {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Flying(Arc::clone(&self.0))
+        let others = self.0.fetch_add(1, Ordering::Relaxed);
+        Flying { all: Arc::clone(&self.0), others }
     }
 
     fn is_idle(&self) -> bool {
@@ -29,9 +32,16 @@ impl InFlight {
     }
 }
 
+impl Flying {
+    /// How many others were under way when this one began.
+    pub(super) fn others(&self) -> usize {
+        self.others
+    }
+}
+
 impl Drop for Flying {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

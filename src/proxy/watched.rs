@@ -1,12 +1,14 @@
-//! A connection whose incoming bytes are counted, so that a head that never became a request can be told from a client that
-//! just left.
+//! A connection whose incoming bytes are watched: so that a head that never became a request can be told from a client that
+//! just left, a client that is waited for from one that waits for an app, and a flood of streams from use.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
+use pingora::http::ResponseHeader;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest,
@@ -14,28 +16,108 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection, and how many bytes have come in.
-#[derive(Debug)]
+use super::frames::{Flood, Frames};
+use super::watch;
+use crate::telemetry::{Limit, Metrics};
+
+/// What is known of a connection. It lives as long as anything of it, so longer than the last stream of HTTP/2.
+pub(super) struct Link {
+    received: AtomicU64,
+    /// The last attempt to read found nothing.
+    waiting: AtomicBool,
+    http2: AtomicBool,
+    /// HTTP/2: the streams that were opened and have not become requests.
+    unserved: AtomicU64,
+    metrics: Arc<Metrics>,
+}
+
+impl Link {
+    pub(super) fn new(metrics: &Arc<Metrics>) -> Arc<Link> {
+        Arc::new(Link {
+            received: AtomicU64::new(0),
+            waiting: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            unserved: AtomicU64::new(0),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// How many bytes have come in.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Was the client waited for since this was last asked?
+    pub(super) fn take_waiting(&self) -> bool {
+        self.waiting.swap(false, Ordering::Relaxed)
+    }
+
+    /// What comes in is a preface and frames.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+    }
+
+    /// HTTP/2: a stream that was opened has become a request.
+    pub(super) fn served(&self) {
+        self.unserved.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.metrics.refused_by_parser(*self.unserved.get_mut());
+    }
+}
+
+/// A connection that is watched.
 pub(super) struct Watched {
     stream: Stream,
-    received: Arc<AtomicU64>,
+    link: Option<Arc<Link>>,
+    frames: Frames,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, received: Arc<AtomicU64>) -> Watched {
-        Watched { stream, received }
+    /// A connection, as it is watched.
+    pub(super) fn new(stream: Stream, link: Arc<Link>) -> Watched {
+        Watched { stream, link: Some(link), frames: Frames::new() }
+    }
+
+    /// A connection whose bytes are encrypted, and so tell nothing.
+    pub(super) fn encrypted(stream: Stream) -> Watched {
+        Watched { stream, link: None, frames: Frames::new() }
+    }
+}
+
+impl std::fmt::Debug for Watched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
     }
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let watched = self.get_mut();
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut *self.stream).poll_read(context, buffer);
-        self.received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        let polled = Pin::new(&mut *watched.stream).poll_read(context, buffer);
+        let Some(link) = &watched.link else { return polled };
+        if polled.is_pending() {
+            link.waiting.store(true, Ordering::Relaxed);
+            return polled;
+        }
+        let bytes = &buffer.filled()[before..];
+        link.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if link.http2.load(Ordering::Relaxed) {
+            match watched.frames.read(bytes) {
+                Ok(0) => {}
+                Ok(opened) => {
+                    link.unserved.fetch_add(opened, Ordering::Relaxed);
+                }
+                Err(Flood) => {
+                    link.metrics.limit_refused(Limit::Resets);
+                    return Poll::Ready(Err(io::Error::other("the client resets too many streams")));
+                }
+            }
+        }
         polled
     }
 }
@@ -103,8 +185,11 @@ impl GetTimingDigest for Watched {
 }
 
 impl GetProxyDigest for Watched {
+    /// What the streams of HTTP/2 share, so they find their connection by it. Those of HTTP/1 run in its task.
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.stream.get_proxy_digest()
+        let link = self.link.clone().filter(|_| watch::is_silent())?;
+        let nothing = ResponseHeader::build(200, None).ok()?;
+        Some(Arc::new(ProxyDigest::new(Box::new(nothing), Some(Box::new(link)))))
     }
 }
 

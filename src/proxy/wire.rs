@@ -3,10 +3,13 @@
 //! What must never happen in here: a head is judged that is not the one on the wire.
 
 use http::Version;
+use http::header::COOKIE;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
+use super::compiled::Limits;
 use crate::gate::{RawHead, Reason, RequestHead, Scheme};
+use crate::telemetry::Limit;
 
 /// Reads a head strictly.
 pub(super) fn read_head(header: &RequestHeader, scheme: Scheme) -> Result<RequestHead<'_>, Reason> {
@@ -21,22 +24,33 @@ pub(super) fn read_head(header: &RequestHeader, scheme: Scheme) -> Result<Reques
     })
 }
 
+/// Is the head small enough?
+pub(super) fn check_size(session: &Session, limits: &Limits) -> Result<(), Limit> {
+    let header = session.req_header();
+    let bytes = match session.as_downstream().as_http1() {
+        Some(http1) => http1.get_headers_raw_bytes().len(),
+        None => {
+            let fields = header.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+            fields.sum::<usize>() + header.raw_path().len()
+        }
+    };
+    if bytes > limits.header_bytes_max {
+        return Err(Limit::HeaderSize);
+    }
+    let max = limits.header_fields_max;
+    // Browsers make a field of each cookie over HTTP/2 (RFC 9113 section 8.2.3).
+    let further_cookies = || header.headers.get_all(COOKIE).iter().count().saturating_sub(1);
+    if header.headers.len() > max && header.headers.len() - further_cookies() > max {
+        return Err(Limit::HeaderCount);
+    }
+    Ok(())
+}
+
 /// What only the bytes of an HTTP/1 head can tell, because the parser has repaired it: `Content-Length` beside
 /// `Transfer-Encoding`, lines that end with a bare LF, a fragment in the target.
-pub(super) fn check_wire(session: &Session, header_bytes_max: usize) -> Result<(), Reason> {
-    let Some(http1) = session.as_downstream().as_http1() else {
-        let headers = &session.req_header().headers;
-        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        return if size + session.req_header().raw_path().len() > header_bytes_max {
-            Err(Reason::HeadTooLarge)
-        } else {
-            Ok(())
-        };
-    };
+pub(super) fn check_wire(session: &Session) -> Result<(), Reason> {
+    let Some(http1) = session.as_downstream().as_http1() else { return Ok(()) };
     let raw = http1.get_headers_raw_bytes();
-    if raw.len() > header_bytes_max {
-        return Err(Reason::HeadTooLarge);
-    }
     let mut lines = raw.split(|&byte| byte == b'\n');
     let request_line = lines.next().unwrap_or_default();
     let target = request_line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();

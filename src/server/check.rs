@@ -25,7 +25,9 @@ pub fn check(config: &Config) -> Vec<StartError> {
         logins(config),
         login_page(config).map(drop),
         compile::policy(config).map(drop),
-        Upstreams::new(config.upstreams.iter().map(compile::upstream_spec), None, |_, _| {}).map(drop).map_err(Into::into),
+        Upstreams::new(config.upstreams.iter().map(compile::upstream_spec), None, |_, _| {})
+            .map(drop)
+            .map_err(Into::into),
         redis(config),
     ];
     found.into_iter().filter_map(Result::err).collect()

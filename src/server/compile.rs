@@ -19,7 +19,7 @@ use crate::login::LoginLimits;
 use crate::proxy::upstream::{
     Balance, ClientCertificate, Ejection, HealthCheckSpec, News, ServerSpec, UpstreamSpec, Upstreams,
 };
-use crate::proxy::{Compiled, ConnectionLimits, KeptCookies, Limits, RouteExtras, Verifier};
+use crate::proxy::{Compiled, KeptCookies, Limits, Rate, RouteExtras, Verifier};
 use crate::session::{LateRetry, RotationPolicy};
 use crate::telemetry::{Metrics, UpstreamTable};
 use crate::time::Timestamp;
@@ -81,17 +81,7 @@ pub(super) fn compile(
         mirror: Arc::clone(&state.mirror),
         max_staleness: config.revocation.max_staleness,
         trusted_proxies: config.trusted_proxies.clone(),
-        limits: Limits {
-            header_bytes_max: config.limits.header_size_bytes,
-            body_bytes_max: config.limits.body_size_bytes,
-            body_timeout: config.limits.body_timeout,
-            keep_alive_s: config.limits.keep_alive.as_secs(),
-        },
-        connections: ConnectionLimits {
-            open_max: config.limits.connections,
-            header_timeout: config.limits.header_timeout,
-            keep_alive: config.limits.keep_alive,
-        },
+        limits: limits(&config.limits),
         metrics: Arc::clone(&state.metrics),
         access: state.logs.access(),
         new_traces_sampled: config.log.new_traces_sampled,
@@ -100,6 +90,24 @@ pub(super) fn compile(
         upstream_metrics,
         policy,
     })
+}
+
+fn limits(limits: &config::Limits) -> Limits {
+    Limits {
+        connections_max: limits.connections,
+        connections_per_address: limits.connections_per_address,
+        requests_max: limits.requests.unwrap_or(usize::MAX),
+        requests_per_address: limits.requests_per_address.map(|rate| Rate { count: rate.count, period: rate.period }),
+        streams_max: limits.streams,
+        tls_timeout: limits.tls_timeout,
+        header_timeout: limits.header_timeout,
+        header_bytes_max: limits.header_size_bytes,
+        header_fields_max: limits.header_count,
+        body_bytes_max: limits.body_size_bytes,
+        body_timeout: limits.body_timeout,
+        body_rate: limits.body_rate,
+        keep_alive_s: limits.keep_alive.as_secs(),
+    }
 }
 
 /// The rules of the configuration, as decisions are made by them.

@@ -45,7 +45,7 @@ use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket
 use crate::config::{Config, Listener};
 use crate::endpoints::Events;
 use crate::proxy::upstream::RETRIES_MAX;
-use crate::proxy::{Binding, Certificates, InFlight, Live, Shared, Signals, proxy_service};
+use crate::proxy::{Binding, Certificates, Edge, InFlight, Live, Shared, Signals, proxy_service};
 use crate::telemetry::Logs;
 use crate::time::Timestamp;
 
@@ -115,6 +115,7 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
         metrics: Arc::clone(&state.metrics),
         in_flight: in_flight.clone(),
         live,
+        edge: Edge::default(),
         process: state.process,
     };
     for group in [true, false] {

@@ -3,6 +3,7 @@
 //! A new metric is declared in [`Metrics::new`], where its name, its help and its labels stand side by side.
 
 mod labels;
+mod limits;
 mod lost;
 mod registrar;
 mod routes;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 use self::labels::{Counters, Label};
+pub use self::limits::Limit;
 use self::registrar::Registrar;
 pub use self::routes::{RouteCounters, RouteTable};
 use self::scraped::Scraped;
@@ -54,6 +56,8 @@ pub struct Metrics {
     token_cache_entries: Scraped,
     connections: IntGauge,
     requests_refused_by_parser: IntCounter,
+    limit_refusals: Counters<Limit>,
+    tls_handshakes_failed: IntCounter,
     requests_cut: Counters<Reason>,
     config_last_reload_successful: IntGauge,
     config_last_reload_success: Gauge,
@@ -92,6 +96,11 @@ impl Metrics {
             "requests_cut_total",
             "Requests under way (WebSockets, streams, downloads) that were ended because they might not go on.",
             &["reason"],
+        )?;
+        let limit_refusals = make.counters(
+            "limit_refusals_total",
+            "Connections and requests that were refused or cut off by a limit, by the limit's key in the configuration.",
+            &["limit"],
         )?;
         let build_info = make.gauges("build_info", "Always 1; the label says which build this is.", &["version"])?;
         build_info.get_metric_with_label_values(&[version])?.set(1);
@@ -140,7 +149,9 @@ impl Metrics {
             })?,
             token_cache_entries: make.scraped("token_cache_entries", "Verified tokens in the cache.")?,
             connections: make.gauge("connections", "Open connections of clients.")?,
-            requests_refused_by_parser: make.counter("requests_refused_by_parser_total", "Heads on HTTP/1 connections that never became a request: not HTTP, too large, cut off, or too slow.")?,
+            requests_refused_by_parser: make.counter("requests_refused_by_parser_total", "Heads that never became a request: not HTTP, too large, cut off, or too slow. HTTP/2: streams that were opened in vain, counted when their connection has ended.")?,
+            limit_refusals: Counters::resolve(&limit_refusals, &[])?,
+            tls_handshakes_failed: make.counter("tls_handshakes_failed_total", "TLS handshakes that failed: no TLS, nothing in common, or given up by the client.")?,
             requests_cut: Counters::resolve(&requests_cut, &[])?,
             config_last_reload_successful: make.gauge("config_last_reload_successful", "1 if the configuration was valid when it was last read.")?,
             config_last_reload_success: make.time("config_last_reload_success_timestamp_seconds", "When the configuration in use was read, as Unix time.")?,
@@ -174,9 +185,19 @@ impl Metrics {
         Connection(self.connections.clone())
     }
 
-    /// The parser refused a request, so that no other metric counts it.
-    pub fn refused_by_parser(&self) {
-        self.requests_refused_by_parser.inc();
+    /// The parser refused so many requests, so that no other metric counts them.
+    pub fn refused_by_parser(&self, requests: u64) {
+        self.requests_refused_by_parser.inc_by(requests);
+    }
+
+    /// A connection or request was refused or cut off, because of this limit.
+    pub fn limit_refused(&self, limit: Limit) {
+        self.limit_refusals.inc(limit);
+    }
+
+    /// A TLS handshake failed, and not because it took too long.
+    pub fn tls_handshake_failed(&self) {
+        self.tls_handshakes_failed.inc();
     }
 
     /// A request under way was ended, because it might not go on.

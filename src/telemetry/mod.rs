@@ -15,4 +15,6 @@ mod metrics;
 
 pub use self::access::{Access, AccessLog, End, Outcome};
 pub use self::log::{Destination, Format, Kind as LogKind, LogError, LogGuard, LogOptions, Logs, init as init_log};
-pub use self::metrics::{Connection, Metrics, MetricsError, RouteCounters, RouteTable, UpstreamMetrics, UpstreamTable};
+pub use self::metrics::{
+    Connection, Limit, Metrics, MetricsError, RouteCounters, RouteTable, UpstreamMetrics, UpstreamTable,
+};

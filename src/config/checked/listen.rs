@@ -1,4 +1,4 @@
-//! What faces the client: listeners, own endpoints, cookie, limits.
+//! What faces the client: listeners, own endpoints, cookie.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,23 +103,6 @@ pub struct Development {
     /// `insecure_cookies`: the refresh cookie goes without `Secure` and without the prefix `__Host-`. Only when every listener
     /// is on loopback. Reported at start. Default false.
     pub insecure_cookies: bool,
-}
-
-/// Bounds on what clients may send and hold.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// `connections`: open client connections over all listeners. Default 10,000.
-    pub connections: usize,
-    /// `header_size`: bytes of request line and fields together. Default 32 KiB.
-    pub header_size_bytes: usize,
-    /// `header_timeout`: how long a client may take to send them. Default 10 s.
-    pub header_timeout: Duration,
-    /// `body_size`: bytes of a request body. None: no bound, the default.
-    pub body_size_bytes: Option<u64>,
-    /// `body_timeout`: how long a client may pause within a body. Default 30 s.
-    pub body_timeout: Duration,
-    /// `keep_alive`: how long an idle client connection is kept. Default 60 s.
-    pub keep_alive: Duration,
 }
 
 /// How the process leaves.

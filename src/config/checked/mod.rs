@@ -6,6 +6,7 @@
 //! What must never happen in here: a secret in a type whose `Debug` shows it; behaviour beyond small questions about the
 //! data itself.
 
+mod limits;
 mod listen;
 mod log;
 mod login_page;
@@ -21,7 +22,8 @@ use std::path::PathBuf;
 
 pub use http::{HeaderName, Method};
 pub use ipnet::IpNet;
-pub use listen::{Admin, Cookie, Development, Endpoints, Limits, Listener, SameSite, Shutdown, Tls};
+pub use limits::{Limits, Rate};
+pub use listen::{Admin, Cookie, Development, Endpoints, Listener, SameSite, Shutdown, Tls};
 pub use log::{Log, LogDestination, LogFormat, LogLevel};
 pub use login_page::{LoginForm, LoginPage, Logo};
 pub use origins::{Cors, NativeClients, Origin, Preflight};

@@ -1,12 +1,12 @@
-//! What faces the client: listeners, own endpoints, cookie, limits.
+//! What faces the client: listeners, own endpoints, cookie.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::secrets::{Secret, secret};
-use super::{seconds, store};
-use crate::config::checked::{Admin, Cookie, Development, Endpoints, Limits, Listener, Origin, SameSite, Tls};
+use super::store;
+use crate::config::checked::{Admin, Cookie, Development, Endpoints, Listener, Origin, SameSite, Tls};
 use crate::config::files::{FileKind, is_admin_token};
 use crate::config::item::{Item, Table};
 use crate::config::{asked, names, schema, urls};
@@ -193,21 +193,4 @@ pub(super) fn cookie(top: &Table<'_>, development: &Development, for_pages: bool
         );
     }
     cookie
-}
-
-pub(super) fn limits(top: &Table<'_>) -> Limits {
-    let table = top.section("limits", schema::LIMITS);
-    let duration = |key, most, default| {
-        table.get(key).and_then(|item| item.duration(seconds(1), seconds(most))).unwrap_or(seconds(default))
-    };
-    Limits {
-        connections: table.get("connections").and_then(|item| item.number(1, 1_000_000)).unwrap_or(10_000) as usize,
-        // The parser below stops at 1 MiB whatever is written here.
-        header_size_bytes: table.get("header_size").and_then(|item| item.size(1 << 10, 1 << 20)).unwrap_or(32 << 10)
-            as usize,
-        header_timeout: duration("header_timeout", 600, 10),
-        body_size_bytes: table.get("body_size").and_then(|item| item.size(0, 1 << 50)),
-        body_timeout: duration("body_timeout", 3600, 30),
-        keep_alive: duration("keep_alive", 3600, 60),
-    }
 }

@@ -4,6 +4,7 @@
 
 mod checks;
 mod cors;
+mod limits;
 mod listen;
 mod log;
 mod login_page;
@@ -74,7 +75,7 @@ pub(super) fn config(root: Item<'_>) -> Option<Config> {
         rotation: tokens::rotation(&top),
         revocation: tokens::revocation(&top),
         identity_headers: routes::identity_headers(&top),
-        limits: listen::limits(&top),
+        limits: limits::limits(&top),
         log: log::log(&top),
         shutdown: Shutdown { drain: drain.unwrap_or(seconds(30)) },
         upstreams,

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::MetricsError;
+use super::{Limit, MetricsError};
 use crate::gate::Reason;
 use crate::store::{Operation, OperationOutcome};
 
@@ -48,7 +48,7 @@ macro_rules! labels {
     };
 }
 
-labels!(Reason, Operation, OperationOutcome);
+labels!(Reason, Operation, OperationOutcome, Limit);
 
 /// One counter for each member of a closed enum.
 #[derive(Debug)]

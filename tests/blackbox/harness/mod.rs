@@ -7,6 +7,7 @@ mod accounts;
 mod actors;
 mod apps;
 mod backend;
+mod h2_client;
 mod lenient;
 mod metrics;
 mod portcullis;
@@ -24,6 +25,7 @@ pub use accounts::{ALICE, Account, BOSS, DEMO, new_keys, remove_user, run_binary
 pub use actors::{Answer, Browser, anon, bearer, client};
 pub use apps::{DjangoAdmin, LegacyApp, Radicale};
 pub use backend::{EchoBackend, Recorded, Script};
+pub use h2_client::{H2Connection, H2Frames, h2_get};
 pub use lenient::readings;
 pub use metrics::Metrics;
 pub use portcullis::Portcullis;

@@ -49,6 +49,11 @@ impl RawConnection {
         RawConnection { stream, buffer: Vec::new() }
     }
 
+    /// Takes over a connection.
+    pub fn of(stream: TcpStream) -> RawConnection {
+        RawConnection { stream, buffer: Vec::new() }
+    }
+
     /// Writes. That the other side has already closed is no failure here: it shows in the answer.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
