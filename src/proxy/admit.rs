@@ -18,6 +18,9 @@ use super::watch;
 use crate::gate::{Reason, Reply};
 use crate::telemetry::Limit;
 
+/// So much of a body is taken off our hands by buffers though the app reads nothing.
+const BUFFERED_BYTES: u64 = 64 * 1024;
+
 impl Phases {
     /// Is there room for this request?
     pub(super) fn admit(&self, session: &Session, context: &Context) -> Result<(), Reply> {
@@ -53,9 +56,8 @@ impl Phases {
         }
         let now = Instant::now();
         if session.req_header().version == Version::HTTP_2 {
-            // Who pauses cannot be told there, the client or the app. The app has its own deadline, so that comes first.
-            let patience = limits.body_timeout + peer.options.write_timeout.unwrap_or_default();
-            let pace = Pace::begin(patience, limits.body_rate, now);
+            context.app_patience = peer.options.write_timeout.unwrap_or_default();
+            let pace = Pace::begin(limits.body_timeout, limits.body_rate, now);
             watch::body_expected_until(pace.until());
             context.pace = Some(pace);
         } else if limits.body_rate.is_some() {
@@ -89,6 +91,9 @@ impl Phases {
             );
         }
         if is_http2 {
+            // That it is the app who pauses cannot be seen there. It can only be once all buffers on the way are full, and it
+            // has a deadline of its own.
+            pace.wait_longer(context.app_patience, BUFFERED_BYTES);
             watch::body_expected_until(pace.until());
         }
         Ok(())

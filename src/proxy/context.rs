@@ -57,6 +57,8 @@ pub(super) struct Context {
     pub(super) compiled: Arc<Compiled>,
     /// How fast its body has to come.
     pub(super) pace: Option<Pace>,
+    /// For how long its upstream may not read.
+    pub(super) app_patience: Duration,
     pub(super) flying: Flying,
 }
 
@@ -91,6 +93,7 @@ impl Context {
             listed: None,
             compiled,
             pace: None,
+            app_patience: Duration::ZERO,
             flying,
         }
     }

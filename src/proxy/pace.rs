@@ -15,12 +15,24 @@ pub(super) struct Pace {
     /// So many bytes are worth a second; none: any is worth the whole.
     bytes_per_second: Option<u64>,
     since: Instant,
+    bytes: u64,
 }
 
 impl Pace {
     /// A body begins now. `bytes_per_second`: what it must keep up; none: any rate will do.
     pub(super) fn begin(patience: Duration, bytes_per_second: Option<u64>, now: Instant) -> Pace {
-        Pace { left: patience, most: patience, bytes_per_second, since: now }
+        Pace { left: patience, most: patience, bytes_per_second, since: now, bytes: 0 }
+    }
+
+    /// Waits for longer from now on, once so many bytes have come.
+    pub(super) fn wait_longer(&mut self, by: Duration, after_bytes: u64) {
+        if self.bytes < after_bytes || self.bytes == u64::MAX {
+            return;
+        }
+        // Once.
+        self.bytes = u64::MAX;
+        self.most += by;
+        self.left += by;
     }
 
     /// When it is too late, should nothing come.
@@ -33,6 +45,7 @@ impl Pace {
     pub(super) fn received(&mut self, bytes: usize, waited: Option<Duration>, now: Instant) -> bool {
         let waited = waited.unwrap_or(now.saturating_duration_since(self.since));
         self.since = now;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
         let Some(left) = self.left.checked_sub(waited) else { return false };
         self.left = match self.bytes_per_second {
             Some(rate) => {
@@ -78,6 +91,17 @@ mod tests {
         assert!(pace.received(10_000_000, None, start + SECOND));
         assert_eq!(pace.until(), start + 31 * SECOND);
         assert!(!pace.received(10_000_000, None, start + 32 * SECOND));
+    }
+
+    #[test]
+    fn patience_grows_once() {
+        let start = Instant::now();
+        let mut pace = Pace::begin(SECOND, Some(240), start);
+        for (bytes, seconds) in [(99, 1), (1, 11), (1, 11), (1000, 11)] {
+            assert!(pace.received(bytes, Some(Duration::ZERO), start));
+            pace.wait_longer(10 * SECOND, 100);
+            assert_eq!(pace.until(), start + seconds * SECOND);
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 /// A gate in front of `app`, whose limits are these.
 async fn gate_to(app: &str, limits: &str) -> Portcullis {
     let config = format!(
-        "upstreams: {{ app: {{ servers: [\"{app}\"], read_timeout: 1s }} }}\n\
+        "upstreams: {{ app: {{ servers: [\"{app}\"], read_timeout: 5s }} }}\n\
          routes: [{{ name: app, upstream: app, auth: public }}]\nlimits: {{ {limits} }}\n"
     );
     Portcullis::start(&config).await
@@ -167,7 +167,7 @@ async fn an_address_has_so_many_connections_and_a_trusted_proxy_as_many_as_it_li
         let app = EchoBackend::start().await;
         let trusted = if limited { String::new() } else { format!("trusted_proxies: {trusted}\n") };
         let gate = Portcullis::start(&format!(
-            "upstream: {}\npublic: [/]\n{trusted}limits: {{ connections_per_address: 3 }}\n",
+            "upstreams: {{ app: {{ servers: [\"{}\"] }} }}\nroutes: [{{ name: app, upstream: app, auth: public }}]\n{trusted}limits: {{ connections_per_address: 3 }}\n",
             app.url()
         ))
         .await;
@@ -256,7 +256,8 @@ async fn an_address_has_so_many_requests_in_a_time() {
 async fn behind_a_trusted_proxy_each_client_has_its_own_limit_and_the_proxy_none() {
     let app = EchoBackend::start().await;
     let gate = Portcullis::start(&format!(
-        "upstream: {}\npublic: [/]\ntrusted_proxies: [127.0.0.1]\nlimits: {{ requests_per_address: 2/m }}\n",
+        "upstreams: {{ app: {{ servers: [\"{}\"] }} }}\nroutes: [{{ name: app, upstream: app, auth: public }}]\n\
+         trusted_proxies: [127.0.0.1]\nlimits: {{ requests_per_address: 2/m }}\n",
         app.url()
     ))
     .await;
