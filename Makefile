@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability bench bench-gate attacks lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability floods bench bench-gate attacks lint fmt audit deps
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -75,6 +75,10 @@ bench: ## measure beside bare Pingora, HAProxy, nginx, Envoy and Caddy (BENCH="-
 bench-gate: ## fail if a request takes 3 % more instructions than bare Pingora's
 	@scripts/install-deps bench-gate
 	bench/gate $(BENCH)
+
+floods: ## slow and flooding clients beside one that behaves: the table of docs/limits.md (4 minutes)
+	@scripts/install-deps build
+	cargo test --locked --test floods -- $(ROWS)
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check
