@@ -1,6 +1,6 @@
 # Portcullis: what people type. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability floods bench bench-gate attacks lint fmt audit deps
+.PHONY: help demo app pictures test test-client test-app test-browser simulate soak fuzz reliability floods bench bench-gate attacks lint fmt audit deps image test-image
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
@@ -79,6 +79,11 @@ bench-gate: ## fail if a request takes 3 % more instructions than bare Pingora's
 floods: ## slow and flooding clients beside one that behaves: the table of docs/limits.md (4 minutes)
 	@scripts/install-deps build
 	cargo test --locked --test floods -- $(ROWS)
+image: ## build the image with Docker
+	docker build -t portcullis .
+
+test-image: ## build the image without an engine or a registry, and run what is in it (as root; BINARY=target/release/portcullis saves minutes)
+	@scripts/test-image $(BINARY)
 
 lint: ## formatting and clippy, warnings are errors
 	cargo fmt --check
