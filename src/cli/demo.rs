@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return super::fail(&errors),
     };
-    match server::run(config, Arc::new(read), logs, || print!("{}", story(args, &path))) {
+    match server::run(config, server::Start::Fresh, Arc::new(read), logs, || print!("{}", story(args, &path))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

@@ -1,5 +1,8 @@
 //! The command line: one subcommand a file.
 //!
+//! It ends with 0 if it did what it was asked, with 1 if it could not and has said why in a line, and with 2 if the command line
+//! itself is wrong (clap's own).
+//!
 //! What must never happen in here: a secret on the command line; an error that does not say what to do.
 
 pub mod check;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::server::Start;
 use crate::{config, server, telemetry};
 
 /// Arguments of `portcullis run`.
@@ -15,6 +16,9 @@ pub struct Args {
     /// What to log, as in `info,portcullis=debug`, in place of `log.level`.
     #[arg(long, env = "RUST_LOG")]
     log: Option<String>,
+    /// Take the place of the process that runs with this data_dir, without losing a request. It goes on if this one cannot.
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// Runs until the process is told to leave.
@@ -29,7 +33,8 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(set_up) => set_up,
         Err(error) => return super::fail(&error),
     };
-    match server::run(config, Arc::new(read), logs, || {}) {
+    let start = if args.take_over { Start::TakeOver } else { Start::Fresh };
+    match server::run(config, start, Arc::new(read), logs, || {}) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => super::fail(&error),
     }

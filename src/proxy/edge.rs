@@ -27,6 +27,7 @@ use super::addresses::{Addresses, Connected};
 use super::compiled::{Compiled, Limits};
 use super::phases::Phases;
 use super::service::{Binding, Shared};
+use super::shutdown::InFlight;
 use super::watch::{self, Watch};
 use super::watched::{Link, Watched};
 use crate::telemetry::{Limit, Metrics};
@@ -38,6 +39,7 @@ struct Requests {
     options: HttpServerOptions,
     current: Arc<ArcSwap<Compiled>>,
     metrics: Arc<Metrics>,
+    in_flight: InFlight,
 }
 
 impl Requests {
@@ -46,11 +48,12 @@ impl Requests {
         h2c: bool,
         current: Arc<ArcSwap<Compiled>>,
         metrics: Arc<Metrics>,
+        in_flight: InFlight,
     ) -> Requests {
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
         options.h2_idle_timeout = Some(Duration::from_secs(current.load().limits.keep_alive_s));
-        Requests { proxy, options, current, metrics }
+        Requests { proxy, options, current, metrics, in_flight }
     }
 
     /// A head on an HTTP/1 connection never became a request.
@@ -105,8 +108,12 @@ impl HttpServerApp for Requests {
         Some(&self.options)
     }
 
+    /// Cuts idle connections, unless there is the time to wait for the last request of each: a client that sends it this
+    /// moment would have to guess what became of it.
     async fn http_cleanup(&self) {
-        self.proxy.http_cleanup().await;
+        if !self.in_flight.is_handed_over() {
+            self.proxy.http_cleanup().await;
+        }
     }
 }
 
@@ -137,6 +144,7 @@ pub struct Connections {
     addresses: Arc<Addresses>,
     /// The listeners that speak TLS.
     tls: Vec<(SocketAddr, Acceptor)>,
+    in_flight: InFlight,
 }
 
 impl Connections {
@@ -156,13 +164,16 @@ impl Connections {
                 tls.push((binding.address, settings.build()));
             }
         }
+        let in_flight = shared.in_flight.clone();
+        let requests = Requests::new(proxy, h2c, Arc::clone(&current), Arc::clone(&metrics), in_flight.clone());
         Ok(Connections {
-            requests: ArcSwap::from_pointee(Requests::new(proxy, h2c, Arc::clone(&current), Arc::clone(&metrics))),
+            requests: ArcSwap::from_pointee(requests),
             current,
             metrics,
             open: Arc::clone(&shared.edge.open),
             addresses: Arc::clone(&shared.edge.addresses),
             tls,
+            in_flight,
         })
     }
 
@@ -173,7 +184,8 @@ impl Connections {
             return requests;
         }
         let (proxy, metrics) = (Arc::clone(&requests.proxy), Arc::clone(&requests.metrics));
-        let requests = Arc::new(Requests::new(proxy, requests.options.h2c, Arc::clone(&self.current), metrics));
+        let (h2c, current, in_flight) = (requests.options.h2c, Arc::clone(&self.current), self.in_flight.clone());
+        let requests = Arc::new(Requests::new(proxy, h2c, current, metrics, in_flight));
         self.requests.store(Arc::clone(&requests));
         requests
     }
@@ -234,6 +246,7 @@ impl ServerApp for Connections {
                 return None;
             }
         };
+        let _connected = self.in_flight.connected();
         let _shown = self.metrics.connected();
         let stream = self.decrypt(stream, &limits).await?;
         let link = Link::new(&self.metrics);

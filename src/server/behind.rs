@@ -1,30 +1,36 @@
 //! What goes on behind the requests, on a thread of its own: following the store, watching upstreams and users, reading the
 //! configuration anew, leaving in good order.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
-use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, mpsc};
 
+use super::handover::{Doorstep, Taking};
+use super::listeners::Listeners;
+use super::notify::{Supervisor, Told};
 use super::peers::Peers;
 use super::reload::Reload;
 use super::state::State;
 use crate::admin::Readiness;
 use crate::endpoints::Removed;
 use crate::proxy::{Compiled, Flying, Live};
-use crate::store::UsedMarksWriter;
+use crate::store::{Freshness, UsedMarksWriter};
 use crate::telemetry::Logs;
 
 /// How often entries that no living access token can name are dropped from the mirror.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often a process that begins looks whether it is ready.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a supervisor waits for a store that does not answer.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What goes on behind the requests.
 pub(super) struct Behind {
@@ -34,7 +40,10 @@ pub(super) struct Behind {
     /// Another configuration is current.
     pub(super) changed: Arc<Notify>,
     pub(super) live: Arc<Live>,
-    pub(super) listening: Vec<SocketAddr>,
+    pub(super) listeners: Arc<Listeners>,
+    /// How many services take connections from them.
+    pub(super) services: usize,
+    pub(super) supervisor: Arc<Supervisor>,
     pub(super) readiness: Arc<Readiness>,
     /// Taken when it starts.
     pub(super) once: Mutex<Option<Once>>,
@@ -44,6 +53,10 @@ pub(super) struct Behind {
 pub(super) struct Once {
     pub(super) used: UsedMarksWriter,
     pub(super) reload: Reload,
+    /// Where the process knocks that takes the place of this one.
+    pub(super) doorstep: Option<Doorstep>,
+    /// The place of another process is being taken.
+    pub(super) taking: Option<Taking>,
     /// The process does not leave before this is gone.
     pub(super) flying: Flying,
 }
@@ -52,7 +65,7 @@ pub(super) struct Once {
 impl BackgroundService for Behind {
     /// Ready once the names of the upstreams have been looked up: before that, every request would get a 503.
     async fn start_with_ready_notifier(&self, mut shutdown: ShutdownWatch, ready: ServiceReadyNotifier) {
-        let Some(Once { used, reload, flying }) = self.once.lock().await.take() else { return };
+        let Some(Once { used, reload, doorstep, mut taking, flying }) = self.once.lock().await.take() else { return };
         let sweep = async {
             loop {
                 tokio::time::sleep(SWEEP).await;
@@ -61,16 +74,28 @@ impl BackgroundService for Behind {
         };
         let (tell, removed) = Removed::new();
         let watch = shutdown.clone();
+        let takes_over = taking.is_some();
         let of_configurations = async {
             self.current.load_full().upstreams.resolve().await;
+            // The other process answers as long as this one would have to say 503.
+            while takes_over && self.state.mirror.worst_freshness(Instant::now()) == Freshness::Unknown {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             ready.notify_ready();
             self.watch_by_configuration(watch, tell).await;
         };
         let listening = async {
-            for address in &self.listening {
-                wait_until_open(*address).await;
-            }
+            self.listeners.started(self.services).await;
             self.readiness.set_configured();
+            if let Some(taking) = &mut taking {
+                taking.taken();
+            }
+            let knocked = async {
+                if let Some(doorstep) = &doorstep {
+                    doorstep.wait().await;
+                }
+            };
+            tokio::join!(self.stay_in_touch(), knocked);
         };
         let follow = async {
             // Nothing of the store counts until it is certain that all proxies on it understand one another.
@@ -107,6 +132,23 @@ impl Behind {
             }
         }
     }
+
+    /// Tells the supervisor that this process is ready, and then that it lives, until another one tells so.
+    async fn stay_in_touch(&self) {
+        let ready = async {
+            while self.readiness.check().is_err() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // Longer than that, it is the store that is not ready: public routes are served, and a restart would help nobody.
+        let _ = tokio::time::timeout(READY_PATIENCE, ready).await;
+        self.supervisor.tell(Told::Ready);
+        let Some(period) = self.supervisor.alive_every() else { return };
+        while !self.supervisor.is_silent() {
+            self.supervisor.tell(Told::Alive);
+            tokio::time::sleep(period).await;
+        }
+    }
 }
 
 /// Opens log files anew at each SIGUSR1, which says that they have been renamed.
@@ -117,17 +159,5 @@ async fn reopen_logs(logs: &Logs) {
     };
     while asked.recv().await.is_some() {
         logs.reopen();
-    }
-}
-
-/// Waits until the address takes connections. Pingora does not say when it does.
-async fn wait_until_open(address: SocketAddr) {
-    let reachable = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    while TcpStream::connect((reachable, address.port())).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::handover::TakeOverError;
 use crate::admin::socket::SocketError;
 use crate::endpoints::LoginPageError;
 use crate::gate::DuplicateRoute;
@@ -26,6 +27,12 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A listener cannot be shared with the service that takes connections from it.
+    #[error("the listeners cannot be set up: {0}; is the limit of open files very low?")]
+    Clone(std::io::Error),
+    /// The place of a running process cannot be taken.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
     /// The data folder cannot be made.
     #[error("cannot make the data folder {path}: {source}; choose another with data_dir")]
     DataDir {

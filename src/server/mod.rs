@@ -9,15 +9,19 @@ mod check;
 mod compile;
 mod error;
 mod fixed;
+mod handover;
+mod listeners;
 mod login_page;
 mod logs;
+pub mod notify;
+mod open_files;
 mod peers;
 mod reload;
 mod stamps;
 mod state;
 mod users;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -38,21 +42,34 @@ pub use logs::log_options;
 use self::applied::Applied;
 use self::behind::{Behind, Once};
 use self::certificates::Loaded;
+use self::handover::{Doorstep, Predecessor, Replacement, TakeOverError};
+use self::listeners::{Listeners, Listening, name_of};
+use self::notify::{Supervisor, Told};
 use self::peers::Peers;
 use self::reload::Reload;
-use self::state::State;
-use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState, socket};
+use self::state::{Single, State};
+use crate::admin::{Admin, Door, Operator, Readiness, State as AdminState};
 use crate::config::{Config, Listener};
 use crate::endpoints::Events;
 use crate::proxy::upstream::RETRIES_MAX;
 use crate::proxy::{Binding, Certificates, Edge, InFlight, Live, Shared, Signals, proxy_service};
+use crate::store::lending::Lender;
 use crate::telemetry::Logs;
 use crate::time::Timestamp;
+
+/// How a process begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Nobody else runs here.
+    Fresh,
+    /// In the place of the process that runs here.
+    TakeOver,
+}
 
 /// Runs until the process is told to leave. Returns only if it could not start.
 ///
 /// `read` reads the configuration anew. `ready` is called once everything has been checked, right before connections are taken.
-pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) -> Result<(), StartError> {
+pub fn run(config: Config, start: Start, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) -> Result<(), StartError> {
     // Whoever comes second gets the first one's: they are the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     for warning in &config.warnings {
@@ -61,14 +78,35 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
     let certificates = Loaded::read(&config)?;
     let shown = certificates.open();
     let bindings = bindings(&config, &shown);
-    config.addresses().try_for_each(check_free)?;
+    open_files::raise_limit(config.limits.connections);
 
-    if let Some(path) = &config.admin.socket {
-        socket::prepare(path)?;
-    }
-
+    let replacement = Replacement::of_this();
     let keys = state::open_keys(&config, None)?;
-    let (state, used) = state::open(&config, logs)?;
+    let (mut predecessor, inherited) = match start {
+        Start::Fresh => (None, Vec::new()),
+        Start::TakeOver => {
+            // Nothing is asked of the process that runs before all that can be known to be good is.
+            compile::compile(&config, &state::rehearse(&config)?.0, Arc::clone(&keys), None)?;
+            let (predecessor, inherited) = Predecessor::call(&config.data_dir)?;
+            (Some(predecessor), inherited)
+        }
+    };
+    let addresses: Vec<SocketAddr> = config.addresses().collect();
+    let listeners = Arc::new(Listeners::of(&addresses, config.admin.socket.as_deref(), inherited)?);
+    let kept = match (&mut predecessor, state::file(&config)) {
+        (None, _) => Vec::new(),
+        (Some(predecessor), Some(file)) => predecessor.release(&file)?,
+        (Some(_), None) => return Err(TakeOverError::Memory.into()),
+    };
+    let (state, Single { used, keeps }) = state::open(&config, logs)?;
+    let in_flight = InFlight::default();
+    let taking = match predecessor {
+        Some(predecessor) => {
+            let lender = Lender::new(Arc::clone(&state.backend), Arc::clone(&state.mirror));
+            Some(predecessor.opened(lender, kept, &in_flight).map_err(TakeOverError::from)?)
+        }
+        None => None,
+    };
     let state = Arc::new(state);
     let peers = Arc::new(Peers::new(&state, &keys));
     let compiled = compile::compile(&config, &state, keys, None)?;
@@ -81,7 +119,6 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     server.bootstrap();
-    let in_flight = InFlight::default();
     let live = Arc::new(Live::new());
     let config = Arc::new(config);
     let changed = Arc::new(Notify::new());
@@ -94,7 +131,14 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
         peers: Arc::clone(&peers),
         changed: Arc::clone(&changed),
     };
-    let once = Once { used, reload: Reload::new(applied, read), flying: in_flight.begin() };
+    let doorstep = keeps.map(|keeps| Doorstep::new(&config.data_dir, Arc::clone(&listeners), keeps, in_flight.clone()));
+    let supervisor = Arc::new(Supervisor::of_this_process());
+    let reload = Reload::new(applied, read, Arc::clone(&supervisor));
+    let once = Once { used, reload, doorstep, taking, flying: in_flight.begin() };
+    let doors = admins(&config, &state, &readiness, &listeners)?;
+    let groups: [Vec<Binding>; 2] =
+        [true, false].map(|h2c| bindings.iter().filter(|binding| binding.h2c == h2c).cloned().collect());
+    let groups: Vec<Vec<Binding>> = groups.into_iter().filter(|group| !group.is_empty()).collect();
     let mut behind = background_service(
         "behind",
         Behind {
@@ -103,7 +147,9 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
             current: Arc::clone(&current),
             changed,
             live: Arc::clone(&live),
-            listening: bindings.iter().map(|binding| binding.address).collect(),
+            listeners: Arc::clone(&listeners),
+            services: groups.len() + doors.len(),
+            supervisor: Arc::clone(&supervisor),
             readiness: Arc::clone(&readiness),
             once: Mutex::new(Some(once)),
         },
@@ -118,16 +164,18 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
         edge: Edge::default(),
         process: state.process,
     };
-    for group in [true, false] {
-        let group: Vec<Binding> = bindings.iter().filter(|binding| binding.h2c == group).cloned().collect();
-        if !group.is_empty() {
-            let conf = Arc::clone(&server.configuration);
-            let service = proxy_service(&conf, &shared, &group)?;
-            server.add_service(service).add_dependency(&behind);
-        }
+    for group in groups {
+        let conf = Arc::clone(&server.configuration);
+        let names: Vec<String> = group.iter().map(|binding| binding.address.to_string()).collect();
+        let service = listeners.give(proxy_service(&conf, &shared, &group)?, &names)?;
+        server.add_service(service).add_dependency(&behind);
     }
-    for admin in admins(&config, &state, &readiness) {
-        server.add_service(admin);
+    for admin in doors {
+        let admin = server.add_service(admin);
+        if start == Start::TakeOver {
+            // Until this process is ready the other one answers for itself.
+            admin.add_dependency(&behind);
+        }
     }
     ready();
     for binding in &bindings {
@@ -135,14 +183,27 @@ pub fn run(config: Config, read: Arc<Read>, logs: Logs, ready: impl FnOnce()) ->
         info!("listening on {scheme}://{}", binding.address);
     }
     info!("metrics and health on http://{}", config.admin.listen);
-    let draining = move || readiness.set_draining();
-    let signals = Signals::new(in_flight, config.shutdown.drain, draining);
+    let leaving = in_flight.clone();
+    let draining = move || {
+        readiness.set_draining();
+        listeners.close();
+        match leaving.is_handed_over() {
+            true => supervisor.be_silent(),
+            false => supervisor.tell(Told::Stopping),
+        }
+    };
+    let signals = Signals::new(in_flight, config.shutdown.drain, draining, move || replacement.start());
     server.run(RunArgs { shutdown_signal: Box::new(signals) });
     Ok(())
 }
 
 /// The operator's doors.
-fn admins(config: &Config, state: &State, readiness: &Arc<Readiness>) -> Vec<Service<Admin>> {
+fn admins(
+    config: &Config,
+    state: &State,
+    readiness: &Arc<Readiness>,
+    listeners: &Listeners,
+) -> Result<Vec<Listening<Service<Admin>>>, StartError> {
     let shown = Arc::new(AdminState { readiness: Arc::clone(readiness), metrics: Arc::clone(&state.metrics) });
     let events = Arc::clone(&state.metrics) as Arc<dyn Events>;
     let operator = Arc::new(Operator { sessions: Arc::clone(&state.sessions), events });
@@ -151,15 +212,18 @@ fn admins(config: &Config, state: &State, readiness: &Arc<Readiness>) -> Vec<Ser
         None => Door::Closed,
     };
     let mut listener = Admin::service("admin", Arc::clone(&shown), door);
-    listener.add_tcp(&config.admin.listen.to_string());
-    let mut doors = vec![listener];
+    let name = config.admin.listen.to_string();
+    listener.add_tcp(&name);
+    listener.threads = Some(1);
+    let mut doors = vec![listeners.give(listener, &[name])?];
     if let Some(path) = &config.admin.socket {
         let mut socket = Admin::service("admin socket", shown, Door::Open(operator));
-        socket.add_uds(&path.to_string_lossy(), Some(Admin::socket_permissions()));
-        doors.push(socket);
+        let name = name_of(path);
+        socket.add_uds(&name, Some(Admin::socket_permissions()));
+        socket.threads = Some(1);
+        doors.push(listeners.give(socket, &[name])?);
     }
-    doors.iter_mut().for_each(|door| door.threads = Some(1));
-    doors
+    Ok(doors)
 }
 
 /// The addresses, with what each of them shows.
@@ -170,11 +234,6 @@ fn bindings(config: &Config, shown: &[Option<Arc<Certificates>>]) -> Vec<Binding
         certificates: certificates.clone(),
     };
     config.listen.iter().zip(shown).map(bind).collect()
-}
-
-/// A failed bind would leave a living process without a listener, so it is tried before anything starts.
-fn check_free(address: SocketAddr) -> Result<(), StartError> {
-    TcpListener::bind(address).map(drop).map_err(|source| StartError::Listen { address, source })
 }
 
 fn server_conf(config: &Config) -> ServerConf {

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::applied::{Applied, Prepared, Read, Refused, prepare};
 use super::certificates::Expiry;
+use super::notify::{Supervisor, Told};
 use super::stamps::Stamps;
 use super::state::keys_file;
 use crate::config::Config;
@@ -31,6 +32,7 @@ const TORN_MAX: usize = 20;
 pub(super) struct Reload {
     applied: Applied,
     read: Arc<Read>,
+    supervisor: Arc<Supervisor>,
     /// The files as they were when they were read.
     read_at: Stamps,
     last_look: Stamps,
@@ -45,12 +47,12 @@ pub(super) struct Reload {
 
 impl Reload {
     /// `applied` was read a moment ago.
-    pub(super) fn new(applied: Applied, read: Arc<Read>) -> Reload {
+    pub(super) fn new(applied: Applied, read: Arc<Read>, supervisor: Arc<Supervisor>) -> Reload {
         let files = Stamps::of(files(&applied.config));
         let had_file = applied.config.files.first().is_some_and(|origin| files.has(origin));
         let (read_at, last_look) = (files.clone(), files);
         let (refused, kept, expiry) = (None, Vec::new(), Expiry::default());
-        Reload { applied, read, read_at, last_look, refused, kept, expiry, had_file }
+        Reload { applied, read, supervisor, read_at, last_look, refused, kept, expiry, had_file }
     }
 
     /// Never returns.
@@ -66,6 +68,7 @@ impl Reload {
             };
             if signalled {
                 info!("SIGHUP: the configuration is read anew");
+                self.supervisor.tell(Told::Reloading);
                 self.refused = None;
                 self.kept.clear();
                 for _ in 0..TORN_MAX {
@@ -74,6 +77,7 @@ impl Reload {
                     }
                     tokio::time::sleep(TORN_WAIT).await;
                 }
+                self.supervisor.tell(Told::Ready);
             } else if self.is_due().await {
                 self.reload().await;
             }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::compile::login_limits;
 use super::error::StartError;
+use super::handover::Keeps;
 use crate::config::{self, Config, RedisPrimary, StoreKind};
 use crate::keys;
 use crate::login::Lasting;
 use crate::store::embedded::Embedded;
 use crate::store::memory::Memory;
 use crate::store::redis::{Copies, FAILOVER_NOTICE, Password, Redis, RedisOptions, SentinelOptions};
-use crate::store::{Backend, Mirror, Observe, Sessions, UsedMarks, UsedMarksWriter};
+use crate::store::{Backend, Mirror, Movable, Observe, Sessions, UsedMarks, UsedMarksWriter};
 use crate::telemetry::{Logs, Metrics};
 use crate::token::{Algorithm, KeySet};
 
@@ -29,23 +30,60 @@ pub(super) struct State {
     pub(super) process: u64,
 }
 
-pub(super) fn open(config: &Config, logs: Logs) -> Result<(State, UsedMarksWriter), StartError> {
+/// What there is one of in a process, and moves to where it is needed.
+pub(super) struct Single {
+    pub(super) used: UsedMarksWriter,
+    /// What a process that takes the place of this one needs to have; none if it would not find the sessions anyhow.
+    pub(super) keeps: Option<Keeps>,
+}
+
+/// The file in which this process keeps sessions, and which no other process can have at the same time.
+pub(super) fn file(config: &Config) -> Option<PathBuf> {
+    match &config.store.kind {
+        StoreKind::Memory => None,
+        StoreKind::Embedded { path } => Some(path.clone()),
+        StoreKind::Redis(_) => Some(config.data_dir.join("copies.redb")),
+    }
+}
+
+/// Opens it all.
+pub(super) fn open(config: &Config, logs: Logs) -> Result<(State, Single), StartError> {
+    open_with(config, logs, true)
+}
+
+/// The same without the file that another process has: to see whether the rest is good.
+pub(super) fn rehearse(config: &Config) -> Result<(State, Single), StartError> {
+    open_with(config, Logs::default(), false)
+}
+
+fn open_with(config: &Config, logs: Logs, with_file: bool) -> Result<(State, Single), StartError> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
     let mirror = Arc::new(Mirror::new());
     let access_tail = access_tail(config);
+    let mut keeps = None;
     let backend: Arc<dyn Backend> = match &config.store.kind {
         StoreKind::Memory => Arc::new(Memory::new(Arc::clone(&mirror))),
+        StoreKind::Embedded { .. } if !with_file => Arc::new(Memory::new(Arc::clone(&mirror))),
         StoreKind::Embedded { path } => {
             make_folder(path.parent().unwrap_or(Path::new(".")))?;
-            Arc::new(Embedded::open(path, Arc::clone(&mirror), access_tail)?)
+            let store = Embedded::open(path, Arc::clone(&mirror), access_tail)?;
+            let store = Arc::new(Movable::new(store, Arc::clone(&mirror)));
+            keeps = Some(Keeps::Embedded(Arc::clone(&store), path.clone()));
+            store
         }
         StoreKind::Redis(redis) => {
             let options = redis_options(redis, config.store.deadline);
-            make_folder(&config.data_dir)?;
-            let copies = Copies::open(&config.data_dir.join("copies.redb"), Arc::clone(&mirror), access_tail)?;
             let redis = Redis::new(&options, Arc::clone(&mirror), access_tail, Arc::clone(&observe))?;
-            Arc::new(redis.with_copies(copies))
+            make_folder(&config.data_dir)?;
+            if with_file {
+                let path = config.data_dir.join("copies.redb");
+                let copies = Copies::open(&path, Arc::clone(&mirror), access_tail)?;
+                keeps = Some(Keeps::Copies(copies.file(), path));
+                Arc::new(redis.with_copies(copies))
+            } else {
+                Arc::new(redis)
+            }
         }
     };
     let sessions =
@@ -60,7 +98,8 @@ pub(super) fn open(config: &Config, logs: Logs) -> Result<(State, UsedMarksWrite
     let process = u64::from_le_bytes(process);
     let logins = Lasting::new(login_limits(&config.login).throttle).ok_or(StartError::Randomness)?;
     let (used, writer) = UsedMarks::new();
-    Ok((State { mirror, backend, sessions: Arc::new(sessions), metrics, logs, logins, used, process }, writer))
+    let state = State { mirror, backend, sessions: Arc::new(sessions), metrics, logs, logins, used, process };
+    Ok((state, Single { used: writer, keeps }))
 }
 
 /// How long after a session's end an access token of it could be accepted: its lifetime; clocks that are apart on the

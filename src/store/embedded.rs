@@ -3,6 +3,7 @@
 //! A commit is on disk when it is reported. Reads and writes never wait for one another; writes go through one thread
 //! that lets commits share an fsync. The revocations that still matter are in the mirror before the first request.
 
+mod file;
 pub(super) mod shelf;
 pub(super) mod tables;
 pub(super) mod writer;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use redb::{DatabaseError, StorageError};
 use tokio::sync::oneshot;
 
+pub use self::file::StoreFile;
 use self::shelf::Shelf;
 use self::tables::{Change, Expected};
 use self::writer::Job;
@@ -32,6 +34,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Sessions in a file of this machine.
 pub struct Embedded {
     shelf: Arc<Shelf>,
+    mirror: Arc<Mirror>,
     tickets: Tickets,
     /// Taken when the store is dropped: the writer finishes what it has and leaves.
     jobs: Option<mpsc::Sender<Job>>,
@@ -49,11 +52,26 @@ impl Embedded {
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
-                let shelf = Arc::clone(&shelf);
+                let (shelf, mirror) = (Arc::clone(&shelf), Arc::clone(&mirror));
                 move || writer::run(&shelf, &mirror, &waiting)
             })
             .map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
-        Ok(Embedded { shelf, tickets: Tickets::default(), jobs: Some(jobs), writer: Some(writer) })
+        Ok(Embedded { shelf, mirror, tickets: Tickets::default(), jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// The file, for the time at which another process takes it over.
+    pub fn file(&self) -> StoreFile {
+        StoreFile::new(&self.shelf, &self.mirror)
+    }
+
+    /// The tickets that can still be taken, and for how long.
+    pub(super) fn tickets(&self) -> Vec<(SessionId, Bytes, Duration)> {
+        self.tickets.all()
+    }
+
+    /// The ticket was taken elsewhere.
+    pub(super) fn forget_ticket(&self, ticket: &SessionId) {
+        drop(self.tickets.take(ticket));
     }
 
     async fn read<T: Send + 'static>(

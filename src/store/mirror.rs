@@ -102,6 +102,11 @@ impl Mirror {
         self.synced_ms.iter().for_each(|synced| synced.store(ALWAYS, Ordering::Release));
     }
 
+    /// Another process ends sessions from now on; until now all is known.
+    pub fn no_longer_alone(&self, now: Instant) {
+        (0..PARTITIONS).for_each(|partition| self.synced(partition, now));
+    }
+
     /// The store has lost its memory: nothing is known of `partition` until it has been restored and read again.
     pub fn forget(&self, partition: usize) {
         self.synced_ms[partition].store(NEVER, Ordering::Release);

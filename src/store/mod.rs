@@ -9,7 +9,9 @@
 mod change;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub mod lending;
 mod mirror;
+mod movable;
 mod page;
 mod peers;
 mod record;
@@ -28,6 +30,7 @@ use bytes::Bytes;
 
 pub use change::{ChangeError, Changed};
 pub use mirror::{Freshness, Mirror};
+pub use movable::{Movable, Moving};
 pub use page::{Cursor, Page};
 pub use peers::{Announcement, Disagreement};
 pub use sessions::{Observe, Operation, OperationOutcome, Sessions};

@@ -34,4 +34,12 @@ impl Tickets {
         let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
         taken.filter(|(_, until)| Instant::now() < *until).map(|(value, _)| value)
     }
+
+    /// All that can still be taken, and for how long.
+    pub(super) fn all(&self) -> Vec<(SessionId, Bytes, Duration)> {
+        let now = Instant::now();
+        let tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |until: &Instant| until.checked_duration_since(now);
+        tickets.iter().filter_map(|(ticket, (value, until))| Some((*ticket, value.clone(), left(until)?))).collect()
+    }
 }

@@ -7,7 +7,8 @@ use crate::source::{Source, sources};
 const LINES_MAX: usize = 400;
 
 /// Outside crates that have one home, and where that is. (`store/redis` is `store/redis.rs` or below `store/redis/`.)
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 18] = [
+    ("rustix", &["server"]),
     ("pingora", &["proxy", "server", "admin"]),
     ("pingora_core", &["proxy", "server", "admin"]),
     ("pingora_proxy", &["proxy", "server", "admin"]),

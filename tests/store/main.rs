@@ -8,6 +8,7 @@ mod redis_server;
 
 mod contract;
 mod embedded;
+mod handed_over;
 mod redis_access;
 mod redis_amnesia;
 mod redis_cluster;
@@ -24,6 +25,7 @@ macro_rules! over_every_backend {
     ($($case:ident),* $(,)?) => {
         over_every_backend!(@backend memory, $($case),*);
         over_every_backend!(@backend embedded, $($case),*);
+        over_every_backend!(@backend handed_over, $($case),*);
         over_every_backend!(@backend redis, $($case),*);
         over_every_backend!(@backend redis_with_copies, $($case),*);
         over_every_backend!(@backend redis_cluster, $($case),*);

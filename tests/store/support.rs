@@ -17,6 +17,7 @@ use portcullis::store::{
 };
 use portcullis::time::Timestamp;
 
+use crate::handed_over::{Process, lend};
 use crate::redis_server::cluster::RedisCluster;
 use crate::redis_server::{Options as ServerOptions, RedisServer};
 
@@ -129,6 +130,17 @@ impl Rig {
         let mirror = Arc::new(Mirror::new());
         let store = Embedded::open(&folder.path().join("sessions.redb"), Arc::clone(&mirror), ACCESS_TAIL).unwrap();
         Rig::alone(Arc::new(store), mirror, folder)
+    }
+
+    /// The file has gone from the one process to the other, which answers for both.
+    pub async fn handed_over() -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessions.redb");
+        let old = Process::open(&path).unwrap();
+        let moving = old.store.let_go().await;
+        let new = Process::open(&path).unwrap();
+        moving.lend(lend(&new).0);
+        Rig { a: Arc::new(old.proxy()), b: Arc::new(new.proxy()), _keep: Box::new(folder) }
     }
 
     pub async fn redis() -> Rig {

@@ -20,6 +20,8 @@ pub(in crate::store) struct Shelf {
     database: RwLock<Option<Database>>,
     /// A step has failed. The database then refuses everything until the file is opened anew.
     broken: AtomicBool,
+    /// Another process has the file, or is about to get it: see [`Shelf::let_go`].
+    away: AtomicBool,
     access_tail: Duration,
 }
 
@@ -31,6 +33,7 @@ impl Shelf {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
             broken: AtomicBool::new(false),
+            away: AtomicBool::new(false),
             access_tail,
         };
         shelf.load(mirror).map_err(|error| EmbeddedError::of(path, error))?;
@@ -73,6 +76,29 @@ impl Shelf {
         Err(error)
     }
 
+    /// Closes the file, so that another process can open it. Waits for the steps under way. Until [`Shelf::take_back`] all
+    /// others fail.
+    pub(super) fn let_go(&self) {
+        self.away.store(true, Ordering::Release);
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The file is ours again. It is open after the next [`Shelf::reopen_if_broken`] that finds it closed by the other.
+    pub(super) fn take_back(&self) {
+        self.mark_broken();
+        self.away.store(false, Ordering::Release);
+    }
+
+    /// Does another process have the file?
+    pub(in crate::store) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
+    /// Is it open, and good?
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_away() && !self.broken.load(Ordering::Acquire)
+    }
+
     /// The database is not to be trusted until it has been opened anew.
     pub(in crate::store) fn mark_broken(&self) {
         self.broken.store(true, Ordering::Release);
@@ -81,7 +107,7 @@ impl Shelf {
     /// Closes and opens the file if a step has failed. The commit that failed may be on disk all the same, so the
     /// revocations are read again.
     pub(in crate::store) fn reopen_if_broken(&self, mirror: &Mirror) {
-        if !self.broken.load(Ordering::Acquire) {
+        if !self.broken.load(Ordering::Acquire) || self.is_away() {
             return;
         }
         let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);

@@ -74,6 +74,10 @@ pub(in crate::store) fn run<S: Step>(shelf: &Shelf, mirror: &Arc<Mirror>, steps:
     let mut forgot_at: Option<Instant> = None;
     loop {
         let Ok(batch) = next_batch(steps) else { return };
+        if shelf.is_away() {
+            batch.into_iter().for_each(|step| step.finish(Err("another process has the file"), mirror));
+            continue;
+        }
         shelf.reopen_if_broken(mirror);
         if !batch.is_empty() {
             commit(shelf, mirror, batch);

@@ -24,10 +24,10 @@ use tokio::sync::oneshot;
 
 use super::feed::Revocation;
 use crate::session::{PARTITIONS, Session, SessionId};
-use crate::store::embedded::EmbeddedError;
 use crate::store::embedded::shelf::Shelf;
 use crate::store::embedded::tables;
 use crate::store::embedded::writer::{self, Step};
+use crate::store::embedded::{EmbeddedError, StoreFile};
 use crate::store::{Mirror, record};
 use crate::time::Timestamp;
 
@@ -80,6 +80,11 @@ impl Copies {
             })
             .map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
         Ok(Copies { shelf, mirror, notes: Some(notes), writer: Some(writer), behind: Arc::default() })
+    }
+
+    /// The file, for the time at which another process takes it over. Redis alone has to do from then on.
+    pub fn file(&self) -> StoreFile {
+        StoreFile::new(&self.shelf, &self.mirror)
     }
 
     /// The copy of a session, as bytes. None also if the file cannot be read: Redis alone has to do then.
@@ -163,6 +168,7 @@ impl Copies {
     ) -> Option<T> {
         match self.shelf.read(step).await {
             Ok(value) => Some(value),
+            Err(_) if self.shelf.is_away() => None,
             Err(error) => {
                 tracing::error!(%error, path = %self.shelf.path().display(), "copies of sessions cannot be read");
                 None

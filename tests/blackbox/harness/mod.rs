@@ -36,7 +36,7 @@ pub use raw_h2::{H2Answer, raw_h2};
 pub use redis::cluster::RedisCluster;
 pub use redis::{Options as RedisOptions, RedisServer};
 pub use setups::{Cluster, Setup};
-pub use wire::{RawConnection, raw};
+pub use wire::{RawAnswer, RawConnection, raw};
 
 /// How long a condition may take before the test fails. Generous: it is only waited for when something is broken.
 pub const DEADLINE: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::accounts::users_file;
-use super::{DEADLINE, Metrics, client, free_port, in_time};
+use super::{DEADLINE, Metrics, client, eventually, free_port, in_time};
 
 /// A running Portcullis. It is killed when this is dropped; its logs are kept.
 pub struct Portcullis {
@@ -25,6 +25,8 @@ pub struct Portcullis {
     scheme: &'static str,
     environment: Vec<(&'static str, &'static str)>,
     process: Child,
+    /// Processes whose place another has taken.
+    former: Vec<Child>,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -76,9 +78,18 @@ impl Portcullis {
             .expect("the users file is made private");
 
         let log = Arc::new(Mutex::new(Vec::new()));
-        let process = spawn(folder.path(), environment, &log);
+        let process = spawn(folder.path(), environment, &log, &[]);
         let scheme = if text.contains("tls: { certificate:") { "https" } else { "http" };
-        Portcullis { folder, listen, admin, scheme, environment: environment.to_vec(), process, log }
+        Portcullis {
+            folder,
+            listen,
+            admin,
+            scheme,
+            environment: environment.to_vec(),
+            process,
+            former: Vec::new(),
+            log,
+        }
     }
 
     /// The address of a path on the public listener.
@@ -125,7 +136,40 @@ impl Portcullis {
 
     /// The same, without waiting until it is ready.
     pub fn start_again_unready(&mut self) {
-        self.process = spawn(self.folder.path(), &self.environment, &self.log);
+        self.process = spawn(self.folder.path(), &self.environment, &self.log, &[]);
+    }
+
+    /// Has a new process take the place of this one, and returns when it has. The one before leaves in its own time.
+    pub async fn take_over(&mut self) {
+        let before = self.log().matches("taken over from process").count();
+        let mut new = spawn(self.folder.path(), &self.environment, &self.log, &["--take-over"]);
+        eventually("the new process has taken over", async || {
+            let ended = new.try_wait().expect("a process has a status");
+            assert!(ended.is_none(), "it ended with {ended:?}\n{}", self.log());
+            (self.log().matches("taken over from process").count() > before).then_some(())
+        })
+        .await;
+        self.former.push(std::mem::replace(&mut self.process, new));
+    }
+
+    /// Waits until all processes have left whose place another has taken, each of them well.
+    pub async fn former_leave(&mut self) {
+        for former in &mut self.former {
+            let status = in_time("after a hand-over", former.wait()).await.expect("the process ends");
+            assert!(status.success(), "{status}");
+        }
+        self.former.clear();
+    }
+
+    /// Has a new process try to take over, which fails, and returns what it says.
+    pub async fn fails_to_take_over(&self) -> String {
+        let log = Arc::default();
+        let mut new = spawn(self.folder.path(), &self.environment, &log, &["--take-over"]);
+        let status = in_time("it gives up", new.wait()).await.expect("the process ends");
+        assert_eq!(status.code(), Some(1));
+        let said = || String::from_utf8_lossy(&log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+        eventually("it has said why", async || said().contains("portcullis:").then_some(())).await;
+        said()
     }
 
     /// Waits until it has ended.
@@ -142,7 +186,7 @@ impl Portcullis {
     /// How much processor time it has used, in user and system mode.
     #[allow(dead_code, reason = "what things cost is measured by the bench of faults")]
     pub fn cpu(&self) -> Duration {
-        let id = self.process.id().expect("the process runs");
+        let id = self.id();
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the process has a status");
         // After the name, which is in brackets: fields 14 and 15 of all, in hundredths of a second.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -150,9 +194,14 @@ impl Portcullis {
         Duration::from_millis(ticks * 10)
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id().expect("the process runs")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
-        let id = self.process.id().expect("the process runs").to_string();
+        let id = self.id().to_string();
         let status = std::process::Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(status.expect("`kill` runs").success());
     }
@@ -180,10 +229,16 @@ impl Portcullis {
     }
 }
 
-fn spawn(folder: &Path, environment: &[(&'static str, &'static str)], log: &Arc<Mutex<Vec<u8>>>) -> Child {
+fn spawn(
+    folder: &Path,
+    environment: &[(&'static str, &'static str)],
+    log: &Arc<Mutex<Vec<u8>>>,
+    arguments: &[&str],
+) -> Child {
     let mut process = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["run", "--config"])
         .arg(folder.join("proxy.yaml"))
+        .args(arguments)
         .current_dir(folder)
         .env_remove("RUST_LOG")
         .envs(environment.iter().copied())
