@@ -24,18 +24,14 @@ impl<'a> Host<'a> {
                 let name = &authority[..address.len() + 2];
                 (name, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
             }
-            None => match authority.split_once(':') {
-                Some((name, port)) => (name, Some(port)),
+            // Byte by byte: hosts are too short for a search that has to be prepared.
+            None => match authority.bytes().position(|byte| byte == b':') {
+                Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
                 None => (authority, None),
             },
         };
-        let is_name = |name: &str| {
-            !name.is_empty()
-                && name.len() <= 253
-                && name.split('.').all(|label| !label.is_empty())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        };
-        if !(name.starts_with('[') || is_name(name)) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        if !(name.starts_with('[') || is_name(name.as_bytes())) || port.is_some_and(|port| port.parse::<u16>().is_err())
+        {
             return None;
         }
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -61,6 +57,20 @@ impl<'a> Host<'a> {
         let theirs = origin.strip_suffix(default_port).unwrap_or(origin);
         ours.eq_ignore_ascii_case(theirs)
     }
+}
+
+/// Labels of letters, digits, `-` and `_`, none of them empty, with dots between them.
+fn is_name(name: &[u8]) -> bool {
+    let mut label_bytes = 0;
+    let is_well_formed = name.iter().all(|byte| match byte {
+        b'.' => std::mem::take(&mut label_bytes) > 0,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
+            label_bytes += 1;
+            true
+        }
+        _ => false,
+    });
+    is_well_formed && label_bytes > 0 && name.len() <= 253
 }
 
 #[cfg(test)]
