@@ -9,11 +9,11 @@ use std::fmt;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 
 use super::jwk::{Algorithm, KeyStatus, KeyUse, PrivateJwk, PrivateJwkSet};
-use super::material::{Judged, Material};
+use super::material::{Judged, Material, VerifyingKey};
 use crate::session::KeyId;
 
 /// The signing keys and the refresh MAC keys, from one private JWK set. One of each is active and makes new tokens;
@@ -29,7 +29,7 @@ pub(super) struct SigningKey {
     pub id: KeyId,
     pub algorithm: Algorithm,
     pub encoding: EncodingKey,
-    pub decoding: DecodingKey,
+    pub verifying: VerifyingKey,
     public: Option<Value>,
 }
 
@@ -64,8 +64,8 @@ impl KeySet {
                 return Err(KeySetError::Duplicate(name));
             }
             match judged.material {
-                Material::Signing { algorithm, encoding, decoding, public } => {
-                    signing.push((jwk.status, SigningKey { id, algorithm, encoding, decoding, public }));
+                Material::Signing { algorithm, encoding, verifying, public } => {
+                    signing.push((jwk.status, SigningKey { id, algorithm, encoding, verifying, public }));
                 }
                 Material::Mac(key) => mac.push((jwk.status, MacKey { id, thumbprint: judged.thumbprint, key })),
             }

@@ -7,10 +7,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, RsaPublicKeyComponents,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{DecodingKey, EncodingKey};
+use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 
 use super::der;
@@ -24,11 +27,27 @@ pub(super) enum Material {
     Signing {
         algorithm: Algorithm,
         encoding: EncodingKey,
-        decoding: DecodingKey,
+        verifying: VerifyingKey,
         /// The members that everybody may know (`kty` and the numbers); none for HMAC.
         public: Option<Value>,
     },
     Mac(Box<hmac::Key>),
+}
+
+/// The half that verifies, parsed once: who meets a token for the first time pays for its signature, and not for the key.
+pub(super) enum VerifyingKey {
+    Secret(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+impl VerifyingKey {
+    /// Is `signature` one of `message` by this key, under the one algorithm that it is for?
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            VerifyingKey::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+            VerifyingKey::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
 }
 
 /// A judged key and its thumbprint (RFC 7638), which is its `kid`.
@@ -56,8 +75,8 @@ impl PrivateJwk {
             (KeyUse::Sig, Some(Algorithm::Hs256)) => {
                 let (secret, thumbprint) = self.secret()?;
                 let encoding = EncodingKey::from_secret(&secret);
-                let decoding = DecodingKey::from_secret(&secret);
-                let material = Material::Signing { algorithm: Algorithm::Hs256, encoding, decoding, public: None };
+                let verifying = VerifyingKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, &secret)));
+                let material = Material::Signing { algorithm: Algorithm::Hs256, encoding, verifying, public: None };
                 Ok(Judged { material, thumbprint })
             }
         }
@@ -73,7 +92,7 @@ impl PrivateJwk {
         Ok(asymmetric(
             Algorithm::EdDsa,
             EncodingKey::from_ed_der(pkcs8.as_ref()),
-            DecodingKey::from_ed_der(&x),
+            ParsedPublicKey::new(&ED25519, &x).map_err(|_| unusable())?,
             json!({ "crv": "Ed25519", "kty": "OKP", "x": x_text }),
         ))
     }
@@ -94,7 +113,7 @@ impl PrivateJwk {
         Ok(asymmetric(
             Algorithm::Es256,
             EncodingKey::from_ec_der(pkcs8.as_ref()),
-            DecodingKey::from_ec_der(&point),
+            ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).map_err(|_| unusable())?,
             json!({ "crv": "P-256", "kty": "EC", "x": x_text, "y": y_text }),
         ))
     }
@@ -119,10 +138,11 @@ impl PrivateJwk {
         .map_err(|_| "the numbers are not those of one RSA key of 2048 to 8192 bits".to_owned())?;
         let pkcs8: Pkcs8V1Der<'static> = pair.as_der().map_err(|_| unusable())?;
         let pkcs1 = der::rsa_private_key(pkcs8.as_ref()).ok_or_else(unusable)?;
+        let public_key = RsaPublicKeyComponents { n: &n, e: &e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
         Ok(asymmetric(
             Algorithm::Rs256,
             EncodingKey::from_rsa_der(pkcs1),
-            DecodingKey::from_rsa_raw_components(&n, &e),
+            public_key.map_err(|_| unusable())?,
             json!({ "e": e_text, "kty": "RSA", "n": n_text }),
         ))
     }
@@ -146,9 +166,10 @@ impl PrivateJwk {
     }
 }
 
-fn asymmetric(algorithm: Algorithm, encoding: EncodingKey, decoding: DecodingKey, public: Value) -> Judged {
+fn asymmetric(algorithm: Algorithm, encoding: EncodingKey, public_key: ParsedPublicKey, public: Value) -> Judged {
     let thumbprint = thumbprint(&public);
-    Judged { material: Material::Signing { algorithm, encoding, decoding, public: Some(public) }, thumbprint }
+    let verifying = VerifyingKey::Public(public_key);
+    Judged { material: Material::Signing { algorithm, encoding, verifying, public: Some(public) }, thumbprint }
 }
 
 /// RFC 7638 section 3: exactly the required members, sorted by name, without white space. The literals above are
