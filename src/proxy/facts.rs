@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
 
+use super::token_key::{TokenKey, TokenKeys};
 use crate::gate::{Facts, Identity, Knowledge, Reason};
 use crate::session::SessionId;
 use crate::store::{Freshness, Mirror, UsedMarks};
@@ -15,19 +16,20 @@ use crate::token::{AccessPolicy, AccessTokenError, KeySet, verify_access_token};
 
 /// Verifies each access token once.
 ///
-/// The cache is keyed by the whole token, so no token can be taken for another, and it belongs to one key set and one
-/// policy: when one of them changes there is a new one, which remembers nothing. What time and logouts change is judged anew at each request.
+/// No token in the cache can be taken for another (see [`TokenKeys`]), and the cache belongs to one key set and one policy: when one
+/// of them changes there is a new one, which remembers nothing. What time and logouts change is judged anew at each request.
 pub struct Verifier {
     keys: Arc<KeySet>,
     policy: AccessPolicy,
-    verified: Cache<Box<str>, Arc<Identity>>,
+    token_keys: TokenKeys,
+    verified: Cache<TokenKey, Arc<Identity>>,
     used: UsedMarks,
 }
 
 impl Verifier {
     /// For these keys and this policy, remembering up to `entries` tokens. First sights are told to `used`.
     pub fn new(keys: Arc<KeySet>, policy: AccessPolicy, entries: usize, used: UsedMarks) -> Verifier {
-        Verifier { keys, policy, verified: Cache::new(entries), used }
+        Verifier { keys, policy, token_keys: TokenKeys::new(), verified: Cache::new(entries), used }
     }
 
     /// Does it judge by these very keys and this policy? Then what it remembers holds.
@@ -41,11 +43,14 @@ impl Verifier {
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Reason> {
-        if let Some(identity) = self.verified.get(token) {
+        let key = self.token_keys.key_of(token);
+        if let Some(identity) = key.and_then(|key| self.verified.get(&key)) {
             return Ok(identity);
         }
         let identity = self.read(token, now)?;
-        self.verified.insert(token.into(), Arc::clone(&identity));
+        if let Some(key) = key {
+            self.verified.insert(key, Arc::clone(&identity));
+        }
         self.used.seen(identity.session, identity.generation);
         Ok(identity)
     }

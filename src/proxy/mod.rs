@@ -26,6 +26,7 @@ mod respond;
 mod service;
 mod shutdown;
 mod streams;
+mod token_key;
 mod trace;
 mod undeclared;
 pub mod upstream;
