@@ -1,5 +1,6 @@
 """The parts of the bench, each a function that gives rows: a label, and figures by name."""
 
+import json
 import statistics
 import subprocess
 
@@ -186,7 +187,8 @@ def propagation(lab, options):
     def measure():
         with Redis(lab, "redis") as (url, _):
             dress = Dress(routes=1, revoked=0, store=url)
-            here, there = lab.start("portcullis", "EdDSA", dress), lab.start("portcullis", "EdDSA", dress)
+            here = lab.start("portcullis", "EdDSA", dress)
+            there = lab.start("portcullis", "EdDSA", dress, instance="-there")
             try:
                 figures = tool(lab, [lab.material.tools, "propagation", here.address, there.address])
             finally:
@@ -198,8 +200,6 @@ def propagation(lab, options):
 
 
 def tool(lab, command):
-    import json
-
     done = subprocess.run(machine.pinned(command, lab.other_cpus), check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     return json.loads(done.stdout)
 

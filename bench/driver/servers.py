@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -69,13 +70,14 @@ class Lab:
         self.started.append(process)
         return process
 
-    def start(self, name, algorithm, dress=None, wrap=()):
-        """Starts a server by its name; `wrap` is what its command is wrapped in. None if it is not there, or cannot verify this."""
+    def start(self, name, algorithm, dress=None, wrap=(), instance=""):
+        """Starts a server by its name; `wrap` is what its command is wrapped in, `instance` tells two of one name apart. None if it is not
+        there, or cannot verify this."""
         if not can(name, algorithm):
             return None
         kind, _, variant = name.partition("-")
         listen = address()
-        folder = self.material.folder / "servers" / name
+        folder = self.material.folder / "servers" / (name + instance)
         folder.mkdir(parents=True, exist_ok=True)
         commands = getattr(self, f"_{kind}")(listen, algorithm, variant, folder, dress or Dress())
         if commands is None:
@@ -87,6 +89,8 @@ class Lab:
             command = [*wrap, *command] if is_server else command
             running.processes.append(self.spawn(command, self.server_cpus, env=environment, cwd=folder))
         wait_until_open(listen, running.processes[-1])
+        if kind == "portcullis":
+            wait_until_ready(json.loads((folder / "proxy.yaml").read_text())["admin"]["listen"])
         return running
 
     def _bare(self, listen, *_):
@@ -249,6 +253,18 @@ def wait_until_open(where, process=None):
         except OSError:
             time.sleep(0.05)
     raise SystemExit(f"Nothing listens on {where}.")
+
+
+def wait_until_ready(admin):
+    """A store may take its time after it could be reached."""
+    deadline = time.monotonic() + START_MAX_S
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"http://{admin}/readyz", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("Portcullis does not become ready; see servers.log.")
 
 
 def stop(process):
