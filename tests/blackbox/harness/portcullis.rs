@@ -168,7 +168,10 @@ impl Portcullis {
         let status = in_time("it gives up", new.wait()).await.expect("the process ends");
         assert_eq!(status.code(), Some(1));
         let said = || String::from_utf8_lossy(&log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
-        eventually("it has said why", async || said().contains("portcullis:").then_some(())).await;
+        eventually("it has said why", async || {
+            said().lines().any(|line| line.starts_with("portcullis: ")).then_some(())
+        })
+        .await;
         said()
     }
 
