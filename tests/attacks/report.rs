@@ -11,6 +11,9 @@ pub struct Extra {
     pub wrong: Vec<String>,
 }
 
+/// Of each class, so many findings are shown.
+const SHOWN: usize = 12;
+
 /// Prints the table and what is wrong, and with `UPDATE_DOCS` writes it to the page. True if nothing is wrong.
 pub fn report(outcomes: &BTreeMap<String, Outcome>, order: &[String], extras: &[Extra], whole: bool) -> bool {
     let mut table = String::from(
@@ -27,7 +30,7 @@ pub fn report(outcomes: &BTreeMap<String, Outcome>, order: &[String], extras: &[
             outcome.passed_on,
             outcome.wrong.len()
         );
-        wrong.extend(outcome.wrong.iter().map(|what| format!("{class}: {what}")));
+        wrong.extend(outcome.wrong.iter().take(SHOWN).map(|what| format!("{class}: {what}")));
         if outcome.biting == 0 && class != "honest requests" {
             wrong.push(format!("{class}: no case gets past the naive gate either, so this class tests nothing"));
         }
@@ -40,11 +43,8 @@ pub fn report(outcomes: &BTreeMap<String, Outcome>, order: &[String], extras: &[
     if whole && std::env::var_os("UPDATE_DOCS").is_some() {
         update(&table);
     }
-    let shown: Vec<&String> = wrong.iter().take(200).collect();
-    for what in &shown {
-        println!("- {what}");
-    }
-    println!("{} wrong.", wrong.len());
+    wrong.iter().for_each(|what| println!("- {what}"));
+    println!("{}", if wrong.is_empty() { "Nothing got through." } else { "Something got through." });
     wrong.is_empty()
 }
 
