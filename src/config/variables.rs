@@ -197,14 +197,14 @@ fn spelled(key: &str) -> String {
 
 /// What a variable says. Text is kept beside a list or a table, as a password may look like one.
 fn read(value: &str, key: &str, id: Id) -> Node {
-    if value.trim_start().starts_with(['[', '{']) || value.trim().contains('\n') {
-        if let Ok(mut node) = tree::parse_below(value, key)
-            && matches!(node.value, Value::List(_) | Value::Map(_))
-        {
-            stand_in(&mut node, id);
-            node.raw = Some(value.to_owned());
-            return node;
-        }
+    let may_be_more = value.trim_start().starts_with(['[', '{']) || value.trim().contains('\n');
+    if may_be_more
+        && let Ok(mut node) = tree::parse_below(value, key)
+        && matches!(node.value, Value::List(_) | Value::Map(_))
+    {
+        stand_in(&mut node, id);
+        node.raw = Some(value.to_owned());
+        return node;
     }
     let value = Value::Text { text: value.to_owned(), written: Some(value.to_owned()) };
     Node { id, key: key.to_owned(), value, raw: None }

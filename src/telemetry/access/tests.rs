@@ -1,3 +1,5 @@
+//! Tests of access records: every line is JSON, whatever came.
+
 use proptest::prelude::*;
 use serde_json::{Value, json as value};
 
