@@ -65,7 +65,8 @@ pub(super) fn completed(block: &str) -> String {
         ("users", "users: users.yaml\n"),
         ("upstreams", "upstream: http://127.0.0.1:3000\n"),
     ] {
-        if !has(key) && !(key == "upstreams" && has("upstream")) {
+        let short_form_is_there = key == "upstreams" && has("upstream");
+        if !has(key) && !short_form_is_there {
             text += line;
         }
     }

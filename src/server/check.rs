@@ -36,7 +36,7 @@ pub fn check(config: &Config) -> Vec<StartError> {
 /// A file that is made at the first start may be missing. That another one is there has been seen.
 fn keys(config: &Config) -> Result<(), StartError> {
     match state::keys_file(config) {
-        Some(file) if config.keys.file.is_some() || file.exists() => Ok(drop(keys::load(&file)?)),
+        Some(file) if config.keys.file.is_some() || file.exists() => keys::load(&file).map(drop).map_err(Into::into),
         Some(_) | None => Ok(()),
     }
 }

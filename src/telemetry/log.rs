@@ -127,7 +127,10 @@ impl Logs {
 
 /// The destinations opened so far. What goes to one place is written by one thread, so that lines are not mixed up.
 #[derive(Default)]
-struct Opened(Vec<(Option<(u64, u64)>, Arc<Writer>)>);
+struct Opened(Vec<(Option<FileId>, Arc<Writer>)>);
+
+/// Device and inode.
+type FileId = (u64, u64);
 
 impl Opened {
     fn lane(&mut self, kind: Kind, destination: &Destination, format: Format) -> Result<(Arc<Lane>, bool), LogError> {

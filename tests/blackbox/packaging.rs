@@ -8,8 +8,11 @@ use tempfile::TempDir;
 
 use crate::harness::{EchoBackend, Portcullis};
 
-/// A selector of ours in an expression: the metric, and its matchers (label, operator, value).
-fn selectors(text: &str) -> BTreeSet<(String, Vec<(String, String, String)>)> {
+/// Label, operator, value.
+type Matcher = (String, String, String);
+
+/// The selectors of ours in an expression: each a metric, and its matchers.
+fn selectors(text: &str) -> BTreeSet<(String, Vec<Matcher>)> {
     let mut found = BTreeSet::new();
     for (at, _) in text.match_indices("portcullis_") {
         let rest = &text[at..];

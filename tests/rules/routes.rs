@@ -56,7 +56,7 @@ fn compiled(rules: &[Rule]) -> Option<RouteTable> {
             true => PathPattern::Prefix(rule.path.to_owned()),
             false => PathPattern::Exact(rule.path.to_owned()),
         },
-        methods: rule.methods.iter().map(|method| method.parse().unwrap()).collect(),
+        methods: rule.methods.iter().map(|method| method.parse().expect("a method")).collect(),
         upstream: 0,
         auth: Auth::Required,
         roles_any: Vec::new(),
@@ -74,7 +74,7 @@ fn compiled(rules: &[Rule]) -> Option<RouteTable> {
 fn found(table: &RouteTable) -> Vec<usize> {
     let hosts = ["other.example", "a.x.example", "b.x.example", "b.a.x.example"];
     let paths = ["/", "/a", "/a/", "/a/c", "/a/b", "/a/b/", "/a/b/c", "/A/b", "/A/b/", "/A/b/c", "/c"];
-    let methods = [Method::GET, Method::HEAD, Method::POST, Method::from_bytes(b"PURGE").unwrap()];
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::from_bytes(b"PURGE").expect("a method")];
     let mut found = Vec::new();
     for host in hosts {
         for path in paths {
