@@ -82,6 +82,7 @@ def count(lab, options):
         "bare": ("bare", None),
         "portcullis, plain": ("portcullis", PLAIN),
         "portcullis, full dress": ("portcullis", Dress()),
+        "portcullis, and an access log": ("portcullis", Dress(access_log=True)),
         "haproxy-forward": ("haproxy-forward", None),
         "nginx-forward": ("nginx-forward", None),
     }

@@ -98,8 +98,7 @@ class Lab:
 
     def _portcullis(self, listen, algorithm, variant, folder, dress):
         path = self.portcullis_yaml(listen, algorithm, folder, dress)
-        log = ["--log", "info"] if dress.access_log else ["--log", "warn"]
-        return [[self.material.portcullis, "run", "--config", path, *log]]
+        return [[self.material.portcullis, "run", "--config", path, "--log", "warn"]]
 
     def portcullis_yaml(self, listen, algorithm, folder, dress):
         """Writes a configuration in full dress; gives its path."""
@@ -124,6 +123,8 @@ class Lab:
             "routes": [{"name": f"r{number}", "path_prefix": f"/r{number}", "upstream": "app"} for number in range(dress.routes - 1)]
             + [{"name": "rest", "upstream": "app"}],
         }
+        if dress.access_log:
+            config["log"] = {"access": {"file": str(folder / "access.log")}}
         if dress.store == "memory":
             config["keys"] = {"algorithm": algorithm}
         else:
