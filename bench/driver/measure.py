@@ -102,12 +102,12 @@ def instructions(lab, name, algorithm, tokens, dress=None, requests=INSTRUCTIONS
         busy, busy_s = count(lambda: sent.update(send(requests)))
         if sent["not_200"] or sent["broken"]:
             raise SystemExit(f"{name}: not all requests were answered with 200")
+        # What is done on other threads is done whether or not there are requests: the one that serves them is the busiest.
+        worker = max(busy, key=busy.get)
+        if keep and not by_perf:
+            shutil.copyfile(max(out.glob(f"out.*{worker}"), key=lambda path: path.stat().st_mtime), keep)
     finally:
         server.stop()
-    # What is done on other threads is done whether or not there are requests: the one that serves them is the busiest.
-    worker = max(busy, key=busy.get)
-    if keep and not by_perf:
-        shutil.copyfile(max(out.glob(f"out.*{worker}"), key=lambda path: path.stat().st_mtime), keep)
     own = busy[worker] - idle.get(worker, 0) / idle_s * busy_s
     return {"per_request": own / sent["requests"], "beside": sum(idle.values()) / idle_s, "counter": counter()}
 
