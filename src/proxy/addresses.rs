@@ -75,7 +75,8 @@ impl Addresses {
         for cell in [&self.requests[0][first], &self.requests[1][second]] {
             // Both are charged, whichever lets it pass.
             let charged = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |whole_at| {
-                Some(whole_at.max(now) + interval).filter(|whole_at| *whole_at <= latest)
+                // Another rate may have been in force before.
+                Some(whole_at.min(latest).max(now) + interval).filter(|whole_at| *whole_at <= latest)
             });
             wait = wait.min(charged.map_or_else(|whole_at| (whole_at + interval).saturating_sub(latest), |_| 0));
         }

@@ -33,8 +33,9 @@ impl Phases {
             compiled.route_metrics.route(None).refused(reason);
             Reply::refusal(reason)
         };
-        // A trusted proxy that names nobody asks for itself: whether we live.
-        let is_proxy = client.by_trusted_proxy && client.address == context.peer.to_canonical();
+        // A trusted proxy that names nobody asks for itself: whether we live. Who has it name somebody that cannot be read is counted,
+        // as the proxy.
+        let is_proxy = client.by_trusted_proxy && !session.req_header().headers.contains_key("x-forwarded-for");
         if let (Some(rate), false) = (compiled.limits.requests_per_address, is_proxy)
             && let Err(wait) = self.edge.addresses.request(client.address, context.began, rate)
         {
@@ -51,7 +52,7 @@ impl Phases {
     /// From now on the body of the request has to come.
     pub(super) fn expect_body(session: &mut Session, peer: &HttpPeer, context: &mut Context) {
         let limits = &context.compiled.limits;
-        if context.pace.is_some() || session.is_body_empty() || is_grpc(session.req_header()) {
+        if context.pace.is_some() || session.is_body_empty() || is_grpc(session.req_header(), peer) {
             return;
         }
         let now = Instant::now();

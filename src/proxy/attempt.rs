@@ -48,8 +48,8 @@ pub(super) fn failed(session: &mut Session, context: &mut Context, mut error: Bo
         return error;
     };
     let is_timeout = matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-    // While the client still sends, it is not the server who is late.
-    let is_clients = is_timeout && !session.is_body_done();
+    // While the client still sends, it is not the server who is late; and one that breaks off may have refused the body.
+    let is_clients = (is_timeout || is_broken) && !session.is_body_done();
     let is_harmless = is_stale || error.retry();
     if !is_harmless && !is_clients {
         picked.failed();

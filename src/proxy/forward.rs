@@ -124,7 +124,7 @@ enum Forwards {
     Nothing,
     /// Its way here: what trusted proxies say of it is passed on.
     Way,
-    /// Another target or method than the one that was judged: never passed on.
+    /// Another target, method or body than the one that was judged: never passed on.
     Judgement,
 }
 
@@ -168,6 +168,10 @@ const WAY: &[&str] = &[
     "cf-connecting-ip",
 ];
 
+/// What tells where a body ends. A backend that takes `Content_Length` for it would end the request elsewhere than we do, and
+/// read what follows as the next one.
+const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
+
 /// Proxies write such fields, clients never do: whatever an app takes from one (`X-Forwarded-User`, say) is not theirs to say.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
 
@@ -192,10 +196,12 @@ fn is_forwarding(name: &HeaderName) -> Forwards {
     if JUDGEMENT.iter().any(&is) {
         return Forwards::Judgement;
     }
+    let is_plain = || bytes.iter().all(|&byte| byte == b'-' || byte.is_ascii_alphanumeric());
     match begins_with(FORWARDED_PREFIX) || WAY.iter().any(&is) {
-        false => Forwards::Nothing,
-        true if bytes.iter().all(|&byte| byte == b'-' || byte.is_ascii_alphanumeric()) => Forwards::Way,
+        true if is_plain() => Forwards::Way,
         true => Forwards::Judgement,
+        false if FRAMING.iter().any(&is) && !is_plain() => Forwards::Judgement,
+        false => Forwards::Nothing,
     }
 }
 
@@ -303,6 +309,11 @@ mod tests {
             ("path-info", Forwards::Judgement),
             ("request_uri", Forwards::Judgement),
             ("proxy", Forwards::Judgement),
+            ("content_length", Forwards::Judgement),
+            ("transfer.encoding", Forwards::Judgement),
+            ("content-length", Forwards::Nothing),
+            ("transfer-encoding", Forwards::Nothing),
+            ("content_type", Forwards::Nothing),
             ("sec-fetch-site", Forwards::Nothing),
             ("sec-purpose", Forwards::Nothing),
             ("x-forward", Forwards::Nothing),

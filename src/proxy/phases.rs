@@ -27,7 +27,7 @@ use super::live::Live;
 use super::respond;
 use super::service::{Edge, Shared};
 use super::shutdown::InFlight;
-use super::streams::{STREAM_IDLE, is_grpc, is_stream};
+use super::streams::{STREAM_IDLE, is_stream};
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_size, check_wire, read_head};
 use super::{app_session, attempt, body, watch};
@@ -196,9 +196,6 @@ impl ProxyHttp for Phases {
                 } else if let Err(reason) = context.open(&grant) {
                     Reply::refusal(reason)
                 } else {
-                    if is_grpc(session.req_header()) {
-                        session.set_read_timeout(Some(STREAM_IDLE));
-                    }
                     context.name(&self.request_ids, &session.req_header().headers);
                     context.listed = grant.identity().and_then(|identity| self.live.list(identity));
                     context.grant = Some(grant);
@@ -227,7 +224,7 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
-        if is_stream(session.req_header(), session.is_upgrade_req()) {
+        if is_stream(session.req_header(), session.is_upgrade_req(), &peer) {
             peer.options.read_timeout = Some(STREAM_IDLE);
         }
         if session.is_upgrade_req() {

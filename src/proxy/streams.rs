@@ -5,20 +5,23 @@ use std::time::Duration;
 use http::Version;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
 
 /// A stream that says nothing for this long is dead, whatever it carries.
 pub(super) const STREAM_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Does the client expect an answer that comes in pieces, whenever there are some?
-pub(super) fn is_stream(header: &RequestHeader, is_upgrade: bool) -> bool {
+pub(super) fn is_stream(header: &RequestHeader, is_upgrade: bool, peer: &HttpPeer) -> bool {
     let accept = header.headers.get(ACCEPT);
     let events = accept.is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
-    is_upgrade || events || is_grpc(header)
+    is_upgrade || events || is_grpc(header, peer)
 }
 
-/// Only over HTTP/2: anywhere else the word would be a way to send a body as slowly as one likes.
-pub(super) fn is_grpc(header: &RequestHeader) -> bool {
+/// Only over HTTP/2 all the way, as there is no other: anywhere else the word would be a way to send a body as slowly as one
+/// likes.
+pub(super) fn is_grpc(header: &RequestHeader, peer: &HttpPeer) -> bool {
     let content_type = header.headers.get(CONTENT_TYPE);
     header.version == Version::HTTP_2
+        && peer.options.alpn.get_max_http_version() == 2
         && content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
 }

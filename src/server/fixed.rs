@@ -47,7 +47,7 @@ pub(super) fn keep(running: &Config, new: &mut Config) -> Vec<&'static str> {
     kept.keep("admin.listen", &running.admin.listen, &mut admin.listen);
     kept.keep("admin.socket", &running.admin.socket, &mut admin.socket);
     if admin.token.as_ref().map(exposed) != running.admin.token.as_ref().map(exposed) {
-        kept.name("admin.token_file");
+        kept.name("admin.token");
         admin.token.clone_from(&running.admin.token);
     }
     kept.keep("data_dir", &running.data_dir, data_dir);

@@ -243,8 +243,8 @@ fn human(line: &mut Vec<u8>, access: &Access<'_>) {
     line.push(b' ');
     shortened(line, if access.method.is_empty() { b"-" } else { access.method }, WORD_BYTES_MAX);
     line.push(b' ');
-    shortened(line, access.host, HOST_BYTES_MAX);
-    shortened(line, if access.path.is_empty() { b"-" } else { access.path }, PATH_BYTES_MAX);
+    word(line, access.host, HOST_BYTES_MAX);
+    word(line, if access.path.is_empty() { b"-" } else { access.path }, PATH_BYTES_MAX);
     line.push(b' ');
     match access.status {
         Some(status) => number(line, status.into()),
@@ -268,10 +268,25 @@ fn human(line: &mut Vec<u8>, access: &Access<'_>) {
     for (label, value) in labelled {
         if let Some(value) = value {
             line.extend_from_slice(label.as_bytes());
-            shortened(line, value.as_bytes(), WORD_BYTES_MAX);
+            word(line, value.as_bytes(), WORD_BYTES_MAX);
         }
     }
     line.push(b'\n');
+}
+
+/// One word for people: blanks in it would look as if something else began there.
+fn word(line: &mut Vec<u8>, text: &[u8], bytes_max: usize) {
+    let begin = line.len();
+    shortened(line, text, bytes_max);
+    if line[begin..].contains(&b' ') {
+        let written = line.split_off(begin);
+        for byte in written {
+            match byte {
+                b' ' => line.extend_from_slice(b"\\u0020"),
+                byte => line.push(byte),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -250,14 +250,19 @@ async fn a_new_process_that_cannot_start_changes_nothing() {
     std::fs::write(&path, &good).expect("the configuration is written");
 }
 
-/// Says to the running process what a new one would, and is then gone.
+/// Says to the running process what a new one would, and is then gone. As long as it is busy with the one before, it sends others
+/// away.
 async fn is_gone_after(gate: &Portcullis, says: &[&str]) -> UnixStream {
-    let mut stream = UnixStream::connect(gate.folder().join("data/handover.sock")).await.expect("it can be asked");
-    for line in says {
-        stream.write_all(line.as_bytes()).await.expect("it listens");
-        stream.write_all(b"\n").await.expect("it listens");
-    }
-    stream
+    let path = gate.folder().join("data/handover.sock");
+    eventually("it listens", async || {
+        let mut stream = UnixStream::connect(&path).await.ok()?;
+        for line in says {
+            stream.write_all(line.as_bytes()).await.ok()?;
+            stream.write_all(b"\n").await.ok()?;
+        }
+        Some(stream)
+    })
+    .await
 }
 
 #[tokio::test]

@@ -225,7 +225,7 @@ async fn a_server_that_fails_requests_gets_none_for_a_while_and_comes_back() {
     assert!((3..=5).contains(&failed), "{failed} requests failed");
     bad.does(Does::Answers);
     bad.take_heard();
-    assert!(gate.log().contains("fail one after the other"), "{}", gate.log());
+    eventually("it is told", async || gate.log().contains("fail one after the other").then_some(())).await;
     eventually("it gets requests again", async || {
         assert_eq!(get(&gate).await.status, 200);
         (!bad.take_heard().is_empty()).then_some(())

@@ -29,6 +29,10 @@ impl Upstream {
             let old = kept.iter().find(|(server, old)| (*server, old.address) == (new.server, new.address));
             if let Some((_, old)) = old {
                 new.inherit(old);
+                if self.spec.ejection.is_none() {
+                    // Nobody judges it any more, and so nobody would take it back.
+                    new.take_back(0);
+                }
             }
         }
         Arc::new(self)

@@ -18,6 +18,7 @@ mod replace;
 mod successor;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub(super) use self::predecessor::{Predecessor, Taking};
 pub(super) use self::replace::Replacement;
 pub(super) use self::successor::{Doorstep, Keeps};
 use crate::store::lending::{Answer, Call};
+
+/// How long the other process may take to read what it is told. Then it is taken for dead.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Raised when old and new processes would misunderstand one another.
 const VERSION: u32 = 1;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use super::{FromNew, FromOld, TakeOverError, VERSION, socket};
+use super::{FromNew, FromOld, TakeOverError, VERSION, WRITE_WITHIN, socket};
 use crate::proxy::InFlight;
 use crate::server::listeners::Named;
 use crate::store::lending::{Call, Lender};
@@ -119,6 +119,12 @@ impl Taking {
     }
 }
 
+/// Who does not read must not keep us from reading.
+async fn tell(writer: &mut (impl AsyncWrite + Unpin), what: &FromNew) -> io::Result<()> {
+    let text = line(what)?;
+    tokio::time::timeout(WRITE_WITHIN, writer.write_all(&text)).await?
+}
+
 /// Answers the old process until it has left. If this process cannot take over, it ends here, and the old one goes on.
 async fn accompany(
     mut stream: tokio::net::UnixStream,
@@ -128,7 +134,7 @@ async fn accompany(
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.split();
     let mut lines = tokio::io::BufReader::new(reader).lines();
-    writer.write_all(&line(&FromNew::Open)?).await?;
+    tell(&mut writer, &FromNew::Open).await?;
     let (answers, mut answered) = mpsc::channel(1024);
     let mut taking = true;
     let late = tokio::time::sleep(READY_WITHIN);
@@ -139,14 +145,14 @@ async fn accompany(
                 taking = false;
                 if told.is_ok() {
                     info!("taken over from process {process}");
-                    writer.write_all(&line(&FromNew::Taken)?).await?;
+                    tell(&mut writer, &FromNew::Taken).await?;
                 }
             }
             () = &mut late, if taking => {
                 give_up(&format!("this process was not ready within {READY_WITHIN:?}"), process);
             }
             Some((number, answer)) = answered.recv() => {
-                writer.write_all(&line(&FromNew::Answer(number, answer))?).await?;
+                tell(&mut writer, &FromNew::Answer(number, answer)).await?;
             }
             said = lines.next_line() => match said?.as_deref().map(read) {
                 Some(Ok(FromOld::Call(number, call))) => {

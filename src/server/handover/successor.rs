@@ -17,7 +17,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{FromNew, FromOld, VERSION, socket};
+use super::{FromNew, FromOld, VERSION, WRITE_WITHIN, socket};
 use crate::proxy::InFlight;
 use crate::server::listeners::Listeners;
 use crate::store::embedded::StoreFile;
@@ -276,7 +276,11 @@ fn read(line: Option<String>) -> Result<FromNew, String> {
 
 async fn say(said: &mut OwnedWriteHalf, what: &FromOld) -> Result<(), String> {
     let text = line(what).map_err(|error| error.to_string())?;
-    said.write_all(&text).await.map_err(|error| error.to_string())
+    // Who does not read must not keep us from reading.
+    match tokio::time::timeout(WRITE_WITHIN, said.write_all(&text)).await {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("it did not read for {WRITE_WITHIN:?}")),
+    }
 }
 
 fn line(what: &FromOld) -> io::Result<Vec<u8>> {

@@ -20,6 +20,8 @@ pub(in crate::store) struct Shelf {
     database: RwLock<Option<Database>>,
     /// A step has failed. The database then refuses everything until the file is opened anew.
     broken: AtomicBool,
+    /// That it cannot be opened again has been said.
+    complained: AtomicBool,
     /// Another process has the file, or is about to get it: see [`Shelf::let_go`].
     away: AtomicBool,
     access_tail: Duration,
@@ -33,6 +35,7 @@ impl Shelf {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
             broken: AtomicBool::new(false),
+            complained: AtomicBool::new(false),
             away: AtomicBool::new(false),
             access_tail,
         };
@@ -110,22 +113,27 @@ impl Shelf {
         if !self.broken.load(Ordering::Acquire) || self.is_away() {
             return;
         }
+        // Said once, however often it is tried.
+        let say = |error: &dyn std::fmt::Display| {
+            if !self.complained.swap(true, Ordering::AcqRel) {
+                tracing::error!(%error, path = %self.path.display(), "the file of sessions cannot be opened again; trying on");
+            }
+        };
         let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The file is locked by the database that is being replaced, so that one goes first.
         drop(slot.take());
         match open(&self.path) {
             Ok(database) => *slot = Some(database),
-            Err(error) => {
-                return tracing::error!(%error, path = %self.path.display(), "the file of sessions cannot be opened again");
-            }
+            Err(error) => return say(&error),
         }
         drop(slot);
         match self.load(mirror) {
             Ok(()) => {
                 self.broken.store(false, Ordering::Release);
+                self.complained.store(false, Ordering::Release);
                 tracing::info!(path = %self.path.display(), "the file of sessions is open again");
             }
-            Err(error) => tracing::error!(%error, "the file of sessions cannot be read"),
+            Err(error) => say(&error),
         }
     }
 
