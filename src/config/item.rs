@@ -164,12 +164,12 @@ impl<'a> Item<'a> {
         };
         match number {
             Some(number) if (least..=most).contains(&number) => Some(number),
-            Some(_) | None if matches!(self.node.value, Value::Number(_)) => {
-                self.error(format!("write a whole number from {least} to {most}"));
+            None if !matches!(self.node.value, Value::Number(_)) => {
+                self.not(&format!("a whole number from {least} to {most}"));
                 None
             }
-            _ => {
-                self.not(&format!("a whole number from {least} to {most}"));
+            Some(_) | None => {
+                self.error(format!("write a whole number from {least} to {most}"));
                 None
             }
         }

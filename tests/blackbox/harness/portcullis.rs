@@ -169,7 +169,9 @@ impl Portcullis {
         assert_eq!(status.code(), Some(1));
         let said = || String::from_utf8_lossy(&log.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
         eventually("it has said why", async || {
-            said().lines().any(|line| line.starts_with("portcullis: ")).then_some(())
+            let said = said();
+            let is_whole = said.ends_with('\n') && said.lines().any(|line| line.starts_with("portcullis: "));
+            is_whole.then_some(())
         })
         .await;
         said()
