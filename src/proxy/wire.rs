@@ -4,6 +4,7 @@
 
 use http::Version;
 use http::header::COOKIE;
+use memchr::{memchr, memchr_iter};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -51,26 +52,26 @@ pub(super) fn check_size(session: &Session, limits: &Limits) -> Result<(), Limit
 pub(super) fn check_wire(session: &Session) -> Result<(), Reason> {
     let Some(http1) = session.as_downstream().as_http1() else { return Ok(()) };
     let raw = http1.get_headers_raw_bytes();
-    let mut lines = raw.split(|&byte| byte == b'\n');
-    let request_line = lines.next().unwrap_or_default();
-    let target = request_line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-    if target != session.req_header().raw_path() {
-        return Err(Reason::PathAmbiguous);
-    }
-    let mut lengths = 0;
-    let mut codings = 0;
-    for line in [request_line].into_iter().chain(lines) {
-        match line.strip_suffix(b"\r") {
-            Some(line) => {
-                lengths += usize::from(is_field(line, b"content-length"));
-                codings += usize::from(is_field(line, b"transfer-encoding"));
-            }
-            // What follows the last line end.
-            None if line.is_empty() => {}
-            None => return Err(Reason::HeadMalformed),
+    let mut begin = 0;
+    let mut lengths_and_codings = 0;
+    for end in memchr_iter(b'\n', &raw) {
+        let Some(line) = raw[begin..end].strip_suffix(b"\r") else { return Err(Reason::HeadMalformed) };
+        if begin == 0 && target_of(line) != session.req_header().raw_path() {
+            return Err(Reason::PathAmbiguous);
         }
+        lengths_and_codings += match line.first() {
+            Some(b'c' | b'C') => usize::from(is_field(line, b"content-length")),
+            Some(b't' | b'T') => usize::from(is_field(line, b"transfer-encoding")),
+            _ => 0,
+        };
+        begin = end + 1;
     }
-    if lengths + codings > 1 { Err(Reason::HeadMalformed) } else { Ok(()) }
+    if begin == 0 || begin < raw.len() || lengths_and_codings > 1 { Err(Reason::HeadMalformed) } else { Ok(()) }
+}
+
+fn target_of(request_line: &[u8]) -> &[u8] {
+    let after_method = memchr(b' ', request_line).map_or(&[][..], |at| &request_line[at + 1..]);
+    memchr(b' ', after_method).map_or(after_method, |at| &after_method[..at])
 }
 
 fn is_field(line: &[u8], name: &[u8]) -> bool {

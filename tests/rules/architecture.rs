@@ -7,11 +7,12 @@ use crate::source::{Source, sources};
 const LINES_MAX: usize = 400;
 
 /// Outside crates that have one home, and where that is. (`store/redis` is `store/redis.rs` or below `store/redis/`.)
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("rustix", &["server"]),
     ("pingora", &["proxy", "server", "admin"]),
     ("pingora_core", &["proxy", "server", "admin"]),
     ("pingora_proxy", &["proxy", "server", "admin"]),
+    ("memchr", &["proxy/wire"]),
     ("redis", &["store/redis"]),
     ("redb", &["store/embedded", "store/redis/copies"]),
     ("jsonwebtoken", &["token", "keys"]),
