@@ -8,15 +8,16 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
+use super::fields::{Edit, Fields, edit, internal};
 use super::trace::{TRACEPARENT, TRACESTATE, Trace, write_hex};
 use crate::gate::{Client, Grant, IdentityHeaderSpellings, Policy};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,51 +39,7 @@ pub(super) struct Forwarding<'a> {
 impl Forwarding<'_> {
     /// Makes `request` fit for the upstream. `received` is the head as the client sent it.
     pub(super) fn apply(&self, request: &mut RequestHeader, received: &RequestHeader) -> pingora::Result<()> {
-        let by_trusted = self.client.by_trusted_proxy;
-        let spellings = &self.policy.identity_spellings;
-        let removed: Vec<HeaderName> =
-            request.headers.keys().filter(|name| self.removes(name, spellings)).cloned().collect();
-        for name in &removed {
-            request.remove_header(name);
-        }
-
-        let names = &self.policy.identity_headers;
-        if let Some(identity) = self.grant.identity() {
-            let values = &identity.headers;
-            set(request, names.subject.as_ref(), Some(&values.subject))?;
-            set(request, names.roles.as_ref(), values.roles.as_ref())?;
-            set(request, names.scopes.as_ref(), values.scopes.as_ref())?;
-            set(request, names.session.as_ref(), Some(&values.session))?;
-        }
-
-        // HTTP/2 has `:authority` in its place.
-        let authority = || HeaderValue::try_from(received.uri.authority()?.as_str()).ok();
-        let received_host = received.headers.get(HOST).cloned().or_else(authority);
-        let chain = by_trusted.then(|| received.headers.get_all(X_FORWARDED_FOR)).map(|fields| join(fields, ", "));
-        let mut way = chain.unwrap_or_default();
-        if !way.is_empty() {
-            way.extend_from_slice(b", ");
-        }
-        write_address(&mut way, self.peer.to_canonical());
-        // By their texts, which cost less than their names.
-        request
-            .insert_header("x-forwarded-for", HeaderValue::from_maybe_shared(Bytes::from(way)).map_err(internal)?)?;
-        request.insert_header("x-forwarded-proto", HeaderValue::from_static(self.client.scheme.as_str()))?;
-        let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST).cloned()).flatten().or(received_host);
-        if let Some(host) = told_host {
-            request.insert_header("x-forwarded-host", host)?;
-        }
-        request.insert_header("x-request-id", self.request_id)?;
-        if let Trace::New(traceparent) = self.trace {
-            request.remove_header(&TRACESTATE);
-            request.insert_header(TRACEPARENT, traceparent)?;
-        }
-
-        self.pass_cookies(request, received.version)?;
-        if let Some(host) = self.host {
-            request.insert_header(HOST, host)?;
-        }
-        Ok(())
+        edit(request, &Application { forwarding: self, received })
     }
 
     fn removes(&self, name: &HeaderName, spellings: &IdentityHeaderSpellings) -> bool {
@@ -92,28 +49,83 @@ impl Forwarding<'_> {
     }
 
     /// The app's cookies, in one field (RFC 9113 section 8.2.3), without ours.
-    fn pass_cookies(&self, request: &mut RequestHeader, received_version: Version) -> pingora::Result<()> {
-        let mut fields = request.headers.get_all(COOKIE).iter();
-        let (Some(first), second) = (fields.next(), fields.next()) else { return Ok(()) };
+    fn pass_cookies(&self, fields: &mut impl Fields, received_version: Version) -> pingora::Result<()> {
+        let mut received = fields.all().get_all(COOKIE).iter();
+        let (Some(first), second) = (received.next(), received.next()) else { return Ok(()) };
         let is_ours = |field: &HeaderValue| {
             self.own_cookies.iter().any(|name| holds_ignoring_case(field.as_bytes(), name.as_bytes()))
         };
         let crumbs = second.is_some() && received_version == Version::HTTP_2;
-        if !crumbs && !is_ours(first) && !second.is_some_and(is_ours) && fields.next().is_none() {
+        if !crumbs && !is_ours(first) && !second.is_some_and(is_ours) && received.next().is_none() {
             return Ok(());
         }
-        let kept = without_cookies(&request.headers, self.own_cookies);
-        request.remove_header(&COOKIE);
+        let kept = without_cookies(fields.all(), self.own_cookies);
+        fields.clear(&COOKIE);
         if !kept.is_empty() {
-            request.insert_header(COOKIE, HeaderValue::from_bytes(&kept).map_err(internal)?)?;
+            fields.put(COOKIE, HeaderValue::from_bytes(&kept).map_err(internal)?)?;
         }
         Ok(())
     }
 }
 
-fn set(request: &mut RequestHeader, name: Option<&HeaderName>, value: Option<&HeaderValue>) -> pingora::Result<()> {
+/// What is done for one request.
+struct Application<'a> {
+    forwarding: &'a Forwarding<'a>,
+    received: &'a RequestHeader,
+}
+
+impl Edit for Application<'_> {
+    fn edit(&self, fields: &mut impl Fields) -> pingora::Result<()> {
+        let (ours, received) = (self.forwarding, self.received);
+        let by_trusted = ours.client.by_trusted_proxy;
+        let spellings = &ours.policy.identity_spellings;
+        let removed: Vec<HeaderName> =
+            fields.all().keys().filter(|name| ours.removes(name, spellings)).cloned().collect();
+        for name in &removed {
+            fields.clear(name);
+        }
+
+        let names = &ours.policy.identity_headers;
+        if let Some(identity) = ours.grant.identity() {
+            let values = &identity.headers;
+            set(fields, names.subject.as_ref(), Some(&values.subject))?;
+            set(fields, names.roles.as_ref(), values.roles.as_ref())?;
+            set(fields, names.scopes.as_ref(), values.scopes.as_ref())?;
+            set(fields, names.session.as_ref(), Some(&values.session))?;
+        }
+
+        // HTTP/2 has `:authority` in its place.
+        let authority = || HeaderValue::try_from(received.uri.authority()?.as_str()).ok();
+        let received_host = received.headers.get(HOST).cloned().or_else(authority);
+        let chain = by_trusted.then(|| received.headers.get_all(X_FORWARDED_FOR)).map(|fields| join(fields, ", "));
+        let mut way = chain.unwrap_or_else(|| Vec::with_capacity(16));
+        if !way.is_empty() {
+            way.extend_from_slice(b", ");
+        }
+        write_address(&mut way, ours.peer.to_canonical());
+        fields.put(X_FORWARDED_FOR, HeaderValue::from_bytes(&way).map_err(internal)?)?;
+        fields.put(X_FORWARDED_PROTO, HeaderValue::from_static(ours.client.scheme.as_str()))?;
+        let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST).cloned()).flatten().or(received_host);
+        if let Some(host) = told_host {
+            fields.put(X_FORWARDED_HOST, host)?;
+        }
+        fields.put(X_REQUEST_ID, ours.request_id.clone())?;
+        if let Trace::New(traceparent) = ours.trace {
+            fields.clear(&TRACESTATE);
+            fields.put(TRACEPARENT, traceparent.clone())?;
+        }
+
+        ours.pass_cookies(fields, received.version)?;
+        if let Some(host) = ours.host {
+            fields.put(HOST, HeaderValue::from_str(host).map_err(internal)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn set(fields: &mut impl Fields, name: Option<&HeaderName>, value: Option<&HeaderValue>) -> pingora::Result<()> {
     match (name, value) {
-        (Some(name), Some(value)) => request.insert_header(name, value),
+        (Some(name), Some(value)) => fields.put(name.clone(), value.clone()),
         _ => Ok(()),
     }
 }
@@ -247,10 +259,6 @@ pub(super) fn names_one(pair: &[u8], names: &[impl AsRef<str>]) -> bool {
 
 fn holds_ignoring_case(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
-}
-
-fn internal(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Box<pingora::Error> {
-    pingora::Error::because(pingora::ErrorType::InternalError, "while a header for the upstream was made", error)
 }
 
 /// Names requests: unique within and between processes, and nothing more.

@@ -17,6 +17,7 @@ mod context;
 mod edge;
 mod facts;
 mod failure;
+mod fields;
 mod forward;
 mod frames;
 mod live;
