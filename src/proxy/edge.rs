@@ -7,6 +7,7 @@
 //! What must never happen in here: a connection holds memory or a task without being counted.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,25 +68,28 @@ impl Requests {
 
 #[async_trait]
 impl HttpServerApp for Requests {
-    async fn process_new_http(
-        self: &Arc<Self>,
+    /// Not an `async fn`: that would be one more future on the heap for each request, which the session, large as it is, is moved
+    /// into and out of.
+    fn process_new_http<'a, 's, 'f>(
+        self: &'a Arc<Self>,
         session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        if session.is_http2() {
+        shutdown: &'s ShutdownWatch,
+    ) -> Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'f>>
+    where
+        'a: 'f,
+        's: 'f,
+    {
+        if !session.is_http2() {
+            watch::head_expected();
+            return self.proxy.process_new_http(session, shutdown);
+        }
+        Box::pin(async move {
             if let Some(link) = link(&session) {
                 link.served();
             }
             let expired = |limit| self.metrics.limit_refused(limit);
-            return watch::over(Watch::stream(), expired, self.proxy.process_new_http(session, shutdown)).await;
-        }
-        watch::head_expected();
-        let client = session.client_addr().and_then(|address| Some(address.as_inet()?.ip()));
-        let done = self.proxy.process_new_http(session, shutdown).await;
-        if watch::head_failed() {
-            self.head_failed(client);
-        }
-        done
+            watch::over(Watch::stream(), expired, self.proxy.process_new_http(session, shutdown)).await
+        })
     }
 
     /// Asked for right before the preface is read.
@@ -253,13 +257,22 @@ impl ServerApp for Connections {
         let stream = Box::new(Watched::new(stream, Arc::clone(&link)));
         let watch = Watch::connection(Arc::clone(&link), limits.header_timeout);
         let requests = self.requests(&limits);
-        let expired = |limit| {
-            self.metrics.limit_refused(limit);
+        // A connection ends with the first head that fails.
+        let ended = || {
             if watch::head_failed() {
                 requests.head_failed(peer);
             }
         };
-        watch::over(watch, expired, requests.process_new(stream, shutdown)).await
+        let expired = |limit| {
+            self.metrics.limit_refused(limit);
+            ended();
+        };
+        let serve = async {
+            let left = requests.process_new(stream, shutdown).await;
+            ended();
+            left
+        };
+        watch::over(watch, expired, serve).await
     }
 
     async fn cleanup(&self) {
