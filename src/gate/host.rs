@@ -30,8 +30,7 @@ impl<'a> Host<'a> {
                 None => (authority, None),
             },
         };
-        if !(name.starts_with('[') || is_name(name.as_bytes())) || port.is_some_and(|port| port.parse::<u16>().is_err())
-        {
+        if !(name.starts_with('[') || is_name(name.as_bytes())) || port.is_some_and(|port| !is_port(port)) {
             return None;
         }
         let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -73,6 +72,11 @@ fn is_name(name: &[u8]) -> bool {
     is_well_formed && label_bytes > 0 && name.len() <= 253
 }
 
+/// Digits alone: the standard library also takes `+80`.
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +108,7 @@ mod tests {
             "example.com:http",
             "a:1:2",
             "example.com:99999",
+            "example.com:+80",
             "a,b",
             "a b",
             "a/b",

@@ -37,9 +37,11 @@ pub struct Problem {
 pub fn parse(text: &str, limits: &HashLimits) -> Result<Users, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let entries = match format_of(text) {
-        Format::Yaml => parse_yaml(text, limits)?,
-        Format::Htpasswd => parse_htpasswd(text, limits)?,
+        Format::Yaml => parse_yaml(text, limits),
+        Format::Htpasswd => parse_htpasswd(text, limits),
     };
+    // What is quoted may be a hash that slipped into another place.
+    let entries = entries.map_err(|problem| Problem { text: without_hashes(&problem.text), ..problem })?;
     let users = Users::new(entries);
     let (costs, max) = (users.costs().len(), limits.different_costs_max);
     if costs > max {
@@ -93,7 +95,7 @@ fn parse_yaml(source: &str, limits: &HashLimits) -> Result<BTreeMap<String, Entr
     }
     FileSeed(limits).deserialize(serde_yaml::Deserializer::from_str(source)).map_err(|error| {
         let position = error.location().map(|location| (location.line(), location.column()));
-        let mut text = without_hashes(&error.to_string());
+        let mut text = error.to_string();
         if let Some((line, column)) = position {
             text = text.replace(&format!(" at line {line} column {column}"), "");
             if source.lines().nth(line - 1).is_some_and(|line| line.starts_with('\t')) {
@@ -104,7 +106,7 @@ fn parse_yaml(source: &str, limits: &HashLimits) -> Result<BTreeMap<String, Entr
     })
 }
 
-/// The reader quotes what it did not expect, and a hash that slipped into another place is among that.
+/// The text with every hash in it shortened to its beginning.
 fn without_hashes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
