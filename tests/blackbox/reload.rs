@@ -126,7 +126,7 @@ async fn everything_changes_under_load_and_no_request_fails() {
         "upstreams:\n  app: {{ servers: [\"{}\"] }}\n  sockets: {{ servers: [\"{sockets}\"] }}\n\
          routes:\n  - {{ name: app, upstream: app }}\n  - {{ name: sockets, path: /socket, upstream: sockets }}\n  \
          - {{ name: open, path_prefix: /open, upstream: app, auth: public }}\n\
-         identity_headers: {{ subject: X-One }}\nlimits: {{ header_size: 32KiB, requests_per_address: none }}\n",
+         identity_headers: {{ subject: X-One }}\nlimits: {{ header_size: 32KiB }}\n",
         app.url()
     ))
     .await;

@@ -25,8 +25,9 @@ const MEASURED: Duration = Duration::from_secs(15);
 /// For so long an attack runs before that.
 const BUILT_UP: Duration = Duration::from_secs(3);
 
-/// Uploads pause for as long as they may, so that all are there at the same time. The rest is as it comes.
-const CONFIG: &str = "routes:
+/// The default of what one address may ask, which other tests are without. The rest is as it comes.
+const CONFIG: &str = "limits: { requests_per_address: 1000/s }
+routes:
   - { name: public, path_prefix: /public, upstream: app, auth: public }
   - { name: app, upstream: app }
 ";
