@@ -141,6 +141,7 @@ async fn who_is_not_who_it_should_be_is_not_spoken_to_and_who_asks_is_shown_who_
     })
     .await;
     let noticed = || gate.log().lines().filter(|line| line.contains("no connections") && line.contains("u1")).count();
+    eventually("it is told", async || (noticed() > 0).then_some(())).await;
     assert_eq!(noticed(), 1, "{}", gate.log());
     assert!(!gate.log().contains("PRIVATE"), "{}", gate.log());
 }
