@@ -60,6 +60,7 @@ soak: deps ## ten minutes of browsers, thieves and faults, held against the inva
 	SOAK_S=$${SOAK_S:-600} cargo test --locked --test blackbox history:: -- --nocapture --test-threads=1
 
 fuzz: ## fuzz every parser of foreign input, guided by coverage (FUZZ_S=60 seconds for each, TARGETS="path head")
+	@scripts/install-deps fuzz
 	fuzz/run --seconds $${FUZZ_S:-60} $(TARGETS)
 
 reliability: deps ## inject every fault, measure, print the tables of docs/reliability.md (12 minutes)
