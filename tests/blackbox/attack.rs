@@ -1,6 +1,5 @@
 //! Attacks that once worked, or nearly: each stays here as a test.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Answer, EchoBackend, H2Answer, Portcullis, RawConnection, Script, anon, client, eventually, in_time, raw, raw_h2,
-    readings,
+    Answer, EchoBackend, H2Answer, Portcullis, RawConnection, Script, SelfSigned, anon, client, eventually, in_time,
+    raw, raw_h2, readings,
 };
 
 #[tokio::test]
@@ -265,22 +264,17 @@ async fn silence_has_a_deadline_from_the_first_byte_on() {
 
 #[tokio::test]
 async fn silence_behind_tls_has_a_deadline_too() {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).expect("the certificate is written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the key is written");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("only we can read it");
+    let tls = SelfSigned::of("localhost");
     let gate = Portcullis::start(&format!(
         "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: http://127.0.0.1:1\n\
          limits: {{ header_timeout: 1s, keep_alive: 1s }}\n",
-        certificate.display(),
-        key.display()
+        tls.certificate.display(),
+        tls.key.display()
     ))
     .await;
 
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a certificate");
+    roots.add(tls.made.cert.der().clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = config.expect("usual versions").with_root_certificates(roots).with_no_client_auth();

@@ -5,13 +5,12 @@ mod bodies;
 mod frames;
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 
-use crate::harness::{EchoBackend, H2Connection, Portcullis, RawConnection, Script, eventually, in_time};
+use crate::harness::{EchoBackend, H2Connection, Portcullis, RawConnection, Script, SelfSigned, eventually, in_time};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
@@ -128,17 +127,12 @@ async fn a_head_has_its_time_from_its_first_byte_on() {
 
 #[tokio::test]
 async fn a_tls_handshake_has_its_time_and_counts_as_a_connection() {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).expect("the certificate is written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the key is written");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("only we can read it");
+    let tls = SelfSigned::of("localhost");
     let gate = Portcullis::start(&format!(
         "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: http://127.0.0.1:1\n\
          limits: {{ tls_timeout: 1s }}\n",
-        certificate.display(),
-        key.display()
+        tls.certificate.display(),
+        tls.key.display()
     ))
     .await;
 

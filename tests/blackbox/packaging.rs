@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{EchoBackend, Portcullis};
+use crate::harness::{EchoBackend, Portcullis, SelfSigned};
 
 /// Label, operator, value.
 type Matcher = (String, String, String);
@@ -32,18 +32,12 @@ fn selectors(text: &str) -> BTreeSet<(String, Vec<Matcher>)> {
 
 #[tokio::test]
 async fn alerts_and_dashboards_name_metrics_that_are_there() {
-    let certificate = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).expect("a certificate");
-    let folder = TempDir::new().expect("a temporary folder");
-    let [chain, key] = ["a.pem", "a.key"].map(|name| folder.path().join(name));
-    std::fs::write(&chain, certificate.cert.pem()).expect("it is written");
-    std::fs::write(&key, certificate.signing_key.serialize_pem()).expect("it is written");
-    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&key, private).expect("it is made private");
+    let tls = SelfSigned::of("a");
     let app = EchoBackend::start().await;
     let gate = Portcullis::start(&format!(
         "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: {}\n",
-        chain.display(),
-        key.display(),
+        tls.certificate.display(),
+        tls.key.display(),
         app.url()
     ))
     .await;

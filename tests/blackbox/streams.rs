@@ -1,6 +1,5 @@
 //! Once allowed, everything passes unharmed and as it comes: uploads, downloads, events, WebSockets, gRPC.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -11,7 +10,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::harness::{
-    ALICE, Answer, Browser, EchoBackend, LegacyApp, Portcullis, RawConnection, Script, eventually, in_time, raw,
+    ALICE, Answer, Browser, EchoBackend, LegacyApp, Portcullis, RawConnection, Script, SelfSigned, eventually, in_time,
+    raw,
 };
 
 async fn gate(upstream: &str) -> (Portcullis, Browser) {
@@ -284,21 +284,16 @@ async fn a_grpc_call_talks_both_ways_and_its_trailers_arrive() {
 #[tokio::test]
 async fn a_whole_life_over_http_2_and_tls() {
     let app = EchoBackend::start().await;
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    std::fs::write(&certificate, made.cert.pem()).expect("the certificate is written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("the key is written");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("only we can read it");
+    let tls = SelfSigned::of("localhost");
     let gate = Portcullis::start(&format!(
         "listen: [{{ address: \"{{listen}}\", tls: {{ certificate: {}, key: {} }} }}]\nupstream: {}\n",
-        certificate.display(),
-        key.display(),
+        tls.certificate.display(),
+        tls.key.display(),
         app.url()
     ))
     .await;
 
-    let authority = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).expect("a certificate");
+    let authority = reqwest::Certificate::from_pem(tls.made.cert.pem().as_bytes()).expect("a certificate");
     let builder =
         || reqwest::Client::builder().no_proxy().tls_certs_only([authority.clone()]).resolve("localhost", gate.listen);
     let url = |path: &str| format!("https://localhost:{}{path}", gate.listen.port());

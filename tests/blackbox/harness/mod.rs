@@ -14,6 +14,7 @@ mod portcullis;
 mod ports;
 mod raw_h2;
 mod setups;
+mod tls;
 mod wire;
 
 #[path = "../../support/redis.rs"]
@@ -36,6 +37,8 @@ pub use raw_h2::{H2Answer, raw_h2};
 pub use redis::cluster::RedisCluster;
 pub use redis::{Options as RedisOptions, RedisServer};
 pub use setups::{Cluster, Setup};
+#[allow(unused_imports, reason = "not every target speaks TLS")]
+pub use tls::SelfSigned;
 pub use wire::{RawAnswer, RawConnection, raw};
 
 /// How long a condition may take before the test fails. Generous: it is only waited for when something is broken.
