@@ -146,6 +146,7 @@ pub(super) const ROUTE: Keys = &[
     "keep_authorization",
     "token_header",
     "preserve_host",
+    "preserve_header_case",
     "encoded_slashes",
 ];
 

@@ -58,6 +58,8 @@ pub struct Compiled {
 pub struct RouteExtras {
     /// The upstream sees the client's `Host`.
     pub preserve_host: bool,
+    /// HTTP/1: names of fields are passed on in the case that they came in.
+    pub preserve_header_case: bool,
 }
 
 /// Bounds on what clients may send and hold.
@@ -87,8 +89,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How many bytes a second it must send, on average; none for no bound.
     pub body_rate: Option<u64>,
-    /// How long an idle connection is kept, in seconds.
-    pub keep_alive_s: u64,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
 }
 
 impl Compiled {

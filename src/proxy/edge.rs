@@ -10,7 +10,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -53,7 +52,7 @@ impl Requests {
     ) -> Requests {
         let mut options = HttpServerOptions::default();
         options.h2c = h2c;
-        options.h2_idle_timeout = Some(Duration::from_secs(current.load().limits.keep_alive_s));
+        options.h2_idle_timeout = Some(current.load().limits.keep_alive);
         Requests { proxy, options, current, metrics, in_flight }
     }
 
@@ -184,7 +183,7 @@ impl Connections {
     /// What serves a connection that begins now.
     fn requests(&self, limits: &Limits) -> Arc<Requests> {
         let requests = self.requests.load_full();
-        if requests.options.h2_idle_timeout == Some(Duration::from_secs(limits.keep_alive_s)) {
+        if requests.options.h2_idle_timeout == Some(limits.keep_alive) {
             return requests;
         }
         let (proxy, metrics) = (Arc::clone(&requests.proxy), Arc::clone(&requests.metrics));

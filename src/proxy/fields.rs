@@ -1,19 +1,18 @@
 //! Header fields that are edited on their way to the app, cheaply.
 //!
 //! Beside the values Pingora keeps a second map, for the case that names came in, and it parses each name that is put in. That
-//! costs most of what writing our fields costs. So the head is taken apart, its fields are edited, and it is put together
-//! again without that map: HTTP/1 apps then get names in lower case, as they get them from every browser that speaks HTTP/2.
-//! Who asks for an upgrade keeps the case: browsers ask over HTTP/1 only, and old WebSocket servers look for
-//! `Sec-WebSocket-Key` as it is spelled.
+//! costs most of what writing our fields costs, and both heads are cloned and dropped on their way. So the case is forgotten:
+//! on HTTP/1 the names of the standards are then written as in the standards (`Content-Type`), all others in lower case, as
+//! everybody gets them over HTTP/2. A route can keep the case, for apps and clients that mind; and who asks for an upgrade
+//! keeps it: browsers ask over HTTP/1 only, and old WebSocket servers look for `Sec-WebSocket-Key` as it is spelled.
 //!
 //! What must never happen in here: a target is forwarded that is not byte for byte the one that was judged.
 
 use std::mem::replace;
 
 use http::header::UPGRADE;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request, response};
+use pingora::http::{RequestHeader, ResponseHeader};
 
 /// So many are written at most.
 const OURS_MAX: usize = 10;
@@ -65,18 +64,46 @@ pub(super) trait Edit {
 
 /// Edits the fields of `request`. If that fails, what is left of it must not be forwarded.
 pub(super) fn edit(request: &mut RequestHeader, edit: &impl Edit) -> pingora::Result<()> {
-    if request.headers.contains_key(UPGRADE) {
+    if request.has_case() {
         return edit.edit(request);
     }
+    in_lower_case(request, |fields| {
+        fields.try_reserve(OURS_MAX).map_err(internal)?;
+        edit.edit(fields)
+    })
+}
+
+/// Forgets in which case the names of the fields came. If that fails, what is left of `request` must not be forwarded.
+pub(super) fn forget_case(request: &mut RequestHeader) -> pingora::Result<()> {
+    match request.has_case() && !request.headers.contains_key(UPGRADE) {
+        true => in_lower_case(request, |_| Ok(())),
+        false => Ok(()),
+    }
+}
+
+/// Forgets in which case the names of the fields of an answer came.
+pub(super) fn forget_case_of_answer(response: &mut ResponseHeader) -> pingora::Result<()> {
+    // What `Parts` have no place for.
+    let reason = response.get_reason_phrase().filter(|said| Some(*said) != response.status.canonical_reason());
+    let reason = reason.map(str::to_owned);
+    let empty = ResponseHeader::from(Response::new(()).into_parts().0);
+    *response = ResponseHeader::from(response::Parts::from(replace(response, empty)));
+    reason.map_or(Ok(()), |reason| response.set_reason_phrase(Some(&reason)))
+}
+
+/// Takes `request` apart, and puts it together again without the case of its names.
+fn in_lower_case(
+    request: &mut RequestHeader,
+    edit: impl FnOnce(&mut HeaderMap) -> pingora::Result<()>,
+) -> pingora::Result<()> {
     // What `Parts` have no place for.
     let ends_with_head = request.send_end_stream();
     let in_uri = request.uri.path_and_query().is_some_and(|target| target.as_str().as_bytes() == request.raw_path());
     let target = (!in_uri).then(|| request.raw_path().to_vec());
 
     let empty = RequestHeader::from(Request::new(()).into_parts().0);
-    let mut parts = Parts::from(replace(request, empty));
-    parts.headers.try_reserve(OURS_MAX).map_err(internal)?;
-    edit.edit(&mut parts.headers)?;
+    let mut parts = request::Parts::from(replace(request, empty));
+    edit(&mut parts.headers)?;
     *request = RequestHeader::from(parts);
     if let Some(target) = target {
         request.set_raw_path(&target)?;
@@ -131,6 +158,7 @@ mod tests {
         ] {
             let mut edited = request(target);
             let before = edited.clone();
+            forget_case(&mut edited).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             assert_eq!(edited.raw_path(), before.raw_path(), "{target:?}");
             assert_eq!(edited.raw_path_is_utf8(), before.raw_path_is_utf8(), "{target:?}");
@@ -145,6 +173,7 @@ mod tests {
             if upgrade {
                 edited.insert_header("Upgrade", "websocket").unwrap();
             }
+            forget_case(&mut edited).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             let mut wire = Vec::new();
             edited.header_to_h1_wire(&mut wire);
@@ -162,8 +191,29 @@ mod tests {
             let mut edited = request(b"/");
             edited.set_version(Version::HTTP_2);
             edited.set_send_end_stream(ends_with_head);
+            forget_case(&mut edited).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             assert_eq!(edited.send_end_stream(), Some(ends_with_head));
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_everything_but_the_case_of_its_names() {
+        for reason in [None, Some("OK"), Some("All is well"), Some("")] {
+            let mut answer = ResponseHeader::build(200, None).unwrap();
+            answer.set_version(Version::HTTP_10);
+            answer.set_reason_phrase(reason).unwrap();
+            for (name, value) in [("CONTENT-type", "a"), ("X-Other", "b"), ("x-OTHER", "c")] {
+                answer.append_header(name, value).unwrap();
+            }
+            let before = answer.clone();
+            forget_case_of_answer(&mut answer).unwrap();
+            assert!(!answer.has_case());
+            assert_eq!((answer.status, answer.version), (before.status, before.version));
+            assert_eq!(answer.get_reason_phrase(), before.get_reason_phrase());
+            let mut wire = Vec::new();
+            answer.header_to_h1_wire(&mut wire);
+            assert_eq!(String::from_utf8(wire).unwrap(), "Content-Type: a\r\nx-other: b\r\nx-other: c\r\n");
         }
     }
 }

@@ -1,26 +1,27 @@
 //! Requests under way that stand on a session, so that they end with it: WebSockets, streams of events, long polls, downloads.
 //!
-//! A request is judged once, and can then last for hours. So each one that speaks for somebody is listed here, and the list
-//! is gone through whenever a session has ended, and once a second for tokens that expire. Whoever may not go on is cut
-//! off: on HTTP/1 the connection ends, on HTTP/2 the stream.
+//! A request is judged once, and can then last for hours. So each connection (and each stream of HTTP/2) has a seat in this
+//! list, which is taken by the request that is served there and speaks for somebody. The list is gone through whenever a
+//! session has ended, and once a second for tokens that expire. Whoever may not go on is cut off: on HTTP/1 the connection
+//! ends, on HTTP/2 the stream. A request that comes and goes finds its seat there: it takes it, and leaves it.
 //!
-//! What must never happen in here: a request waits for the list to be gone through, or a shard is held while a store is asked.
+//! What must never happen in here: a request waits for the list to be gone through, or a lock is held while a store is asked.
 
 mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
-use tokio::sync::oneshot;
 
 use crate::gate::{Identity, Reason};
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
-/// So many that a shard of ten thousand streams is gone through in microseconds.
+/// So many that a shard of ten thousand connections is gone through in microseconds.
 const SHARDS: usize = 256;
 
 /// A request that is younger may finish whatever becomes of its session: it was allowed when it came.
@@ -32,7 +33,7 @@ pub struct Live {
     next: AtomicUsize,
 }
 
-type Shard = HashMap<usize, Standing, FixedState>;
+type Shard = HashMap<usize, Arc<Seat>, FixedState>;
 
 /// What one request stands on.
 struct Standing {
@@ -40,13 +41,62 @@ struct Standing {
     session: SessionId,
     /// When its access token expires, or the newest one that its session is known to have got since.
     good_until: Timestamp,
-    cut: Option<oneshot::Sender<Reason>>,
+    /// It has been told to end, and why.
+    cut: Option<Reason>,
 }
 
-/// One listed request. It leaves the list when this is dropped.
-pub(super) struct Listed {
+/// Where the requests of one connection stand, one after the other, or that of one stream of HTTP/2.
+#[derive(Default)]
+struct Seat(Mutex<Taken>);
+
+#[derive(Default)]
+struct Taken {
+    by: Option<Standing>,
+    /// Wakes the task that serves it.
+    waker: Option<Waker>,
+}
+
+impl Seat {
+    /// Held for moments only: by the one request that it belongs to, and by whoever goes through the list.
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The seat of a task. It leaves the list when this is dropped.
+pub(super) struct Place {
     live: Arc<Live>,
     number: usize,
+    seat: Arc<Seat>,
+}
+
+impl Place {
+    /// Why the request that stands here has to end, if it has to. Else `waker` is woken when that changes.
+    pub(super) fn cut(&self, waker: &Waker) -> Option<Reason> {
+        let mut taken = self.seat.lock();
+        let standing = taken.by.as_ref()?;
+        if standing.cut.is_none() && !taken.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            taken.waker = Some(waker.clone());
+            return None;
+        }
+        standing.cut
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let seat = self.live.shard(self.number).remove(&self.number);
+        drop(seat);
+    }
+}
+
+/// One listed request. It leaves its seat when this is dropped.
+pub(super) struct Listed(Arc<Seat>);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.lock().by = None;
+    }
 }
 
 impl Live {
@@ -55,47 +105,44 @@ impl Live {
         Live { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Lists the request that this task serves.
-    pub(super) fn list(self: &Arc<Live>, identity: &Identity) -> Option<Listed> {
-        let cut = crate::proxy::watch::cut()?;
+    /// Lists the request that this task serves, which has been there `since` then.
+    pub(super) fn list(self: &Arc<Live>, identity: &Identity, since: Instant) -> Option<Listed> {
+        let seat = super::watch::place(|| self.place(), |place| Arc::clone(&place.seat))?;
+        let standing = Standing { since, session: identity.session, good_until: identity.expires_at, cut: None };
+        seat.lock().by = Some(standing);
+        Some(Listed(seat))
+    }
+
+    fn place(self: &Arc<Live>) -> Place {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let standing = Standing {
-            since: Instant::now(),
-            session: identity.session,
-            good_until: identity.expires_at,
-            cut: Some(cut),
-        };
-        self.shard(number).insert(number, standing);
-        Some(Listed { live: Arc::clone(self), number })
+        let seat = Arc::new(Seat::default());
+        self.shard(number).insert(number, Arc::clone(&seat));
+        Place { live: Arc::clone(self), number, seat }
     }
 
     /// Cuts off all requests that `may_go_on` has a reason against, and tells `cut` each reason. Those that have only just
     /// begun are left alone: most of them are over in a moment, and their client gets an answer and not a closed connection.
     fn cut(&self, may_go_on: impl Fn(&SessionId, Timestamp) -> Result<(), Reason>, cut: impl Fn(Reason)) {
         let Some(begun_before) = Instant::now().checked_sub(PATIENCE) else { return };
-        for shard in 0..SHARDS {
-            self.shard(shard).retain(|_, standing| match may_go_on(&standing.session, standing.good_until) {
-                Ok(()) => true,
-                Err(_) if standing.since > begun_before => true,
-                Err(reason) => {
-                    if let Some(told) = standing.cut.take() {
-                        // It may have ended this very moment.
-                        let _ = told.send(reason);
-                        cut(reason);
-                    }
-                    false
+        self.each(|taken| {
+            let Some(standing) = taken.by.as_mut().filter(|it| it.cut.is_none() && it.since <= begun_before) else {
+                return;
+            };
+            if let Err(reason) = may_go_on(&standing.session, standing.good_until) {
+                standing.cut = Some(reason);
+                // If there is none, it has not been waiting for anything yet, and looks before it does.
+                if let Some(waker) = &taken.waker {
+                    waker.wake_by_ref();
                 }
-            });
-        }
+                cut(reason);
+            }
+        });
     }
 
     /// The sessions that requests stand on whose tokens have expired at `now`.
     fn expired(&self, now: Timestamp) -> Vec<SessionId> {
         let mut sessions = Vec::new();
-        for shard in 0..SHARDS {
-            let shard = self.shard(shard);
-            sessions.extend(shard.values().filter(|it| it.good_until <= now).map(|it| it.session));
-        }
+        self.each(|taken| sessions.extend(taken.by.as_ref().filter(|it| it.good_until <= now).map(|it| it.session)));
         sessions.sort_unstable();
         sessions.dedup();
         sessions
@@ -103,12 +150,19 @@ impl Live {
 
     /// These sessions have got access tokens that are good until then.
     fn extend(&self, sessions: &HashMap<SessionId, Timestamp>) {
-        for shard in 0..SHARDS {
-            for standing in self.shard(shard).values_mut() {
-                if let Some(&good_until) = sessions.get(&standing.session) {
-                    standing.good_until = standing.good_until.max(good_until);
-                }
+        self.each(|taken| {
+            if let Some(standing) = &mut taken.by
+                && let Some(&good_until) = sessions.get(&standing.session)
+            {
+                standing.good_until = standing.good_until.max(good_until);
             }
+        });
+    }
+
+    /// Goes through the list.
+    fn each(&self, mut visit: impl FnMut(&mut Taken)) {
+        for shard in 0..SHARDS {
+            self.shard(shard).values().for_each(|seat| visit(&mut seat.lock()));
         }
     }
 
@@ -123,16 +177,11 @@ impl Default for Live {
     }
 }
 
-impl Drop for Listed {
-    fn drop(&mut self) {
-        let standing = self.live.shard(self.number).remove(&self.number);
-        drop(standing);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::proxy::watch::{Watch, over};
@@ -152,7 +201,7 @@ mod tests {
     /// A request that is listed and then goes on for ever. It answers whether it was cut off.
     async fn request(live: &Arc<Live>, identity: &Identity, listed: oneshot::Sender<()>) -> bool {
         let serve = async {
-            let _listed = live.list(identity).expect("nobody else has listed it");
+            let _listed = live.list(identity, Instant::now()).expect("nobody else has listed it");
             let _ = listed.send(());
             std::future::pending::<Option<()>>().await
         };
@@ -163,8 +212,7 @@ mod tests {
     async fn only_those_are_cut_off_that_may_not_go_on() {
         let live = Arc::new(Live::new());
         let [alice, boss] = [1, 2].map(|number| identity(number, NOW));
-        let grow_old =
-            || (0..SHARDS).for_each(|shard| live.shard(shard).values_mut().for_each(|it| it.since -= PATIENCE));
+        let grow_old = || live.each(|taken| taken.by.iter_mut().for_each(|it| it.since -= PATIENCE));
         let mut requests = Vec::new();
         for who in [&alice, &boss, &alice] {
             let (listed, done) = oneshot::channel();
@@ -196,14 +244,39 @@ mod tests {
     async fn a_newer_token_is_never_replaced_by_an_older_one() {
         let live = Arc::new(Live::new());
         let alice = identity(1, NOW);
-        let listed =
-            over(Watch::stream(), |_| (), async { live.list(&alice) }).await.expect("nobody else has listed it");
         let later = NOW.plus(Duration::from_secs(60));
-        for until in [later, NOW] {
-            live.extend(&HashMap::from([(alice.session, until)]));
-        }
-        assert_eq!((live.expired(NOW), live.expired(later)), (vec![], vec![alice.session]));
-        drop(listed);
-        assert_eq!(live.expired(later), []);
+        let serve = async {
+            let listed = live.list(&alice, Instant::now()).expect("it is watched over");
+            for until in [later, NOW] {
+                live.extend(&HashMap::from([(alice.session, until)]));
+            }
+            assert_eq!((live.expired(NOW), live.expired(later)), (vec![], vec![alice.session]));
+            drop(listed);
+            assert_eq!(live.expired(later), []);
+            Some(())
+        };
+        over(Watch::stream(), |_| (), serve).await.expect("nobody cuts it off");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_not_cut_off_for_the_one_before_it() {
+        let live = Arc::new(Live::new());
+        let [alice, boss] = [1, 2].map(|number| identity(number, NOW));
+        let serve = async {
+            for who in [&alice, &boss] {
+                let _listed = live.list(who, Instant::now() - PATIENCE).expect("it is watched over");
+                let ended = |session: &SessionId, _| match *session == alice.session {
+                    true => Err(Reason::SessionEnded),
+                    false => Ok(()),
+                };
+                // The first one is told to end, and has ended already when its task is looked at.
+                live.cut(ended, |_| ());
+            }
+            let _listed = live.list(&boss, Instant::now()).expect("it is watched over");
+            tokio::task::yield_now().await;
+            Some(())
+        };
+        over(Watch::stream(), |_| (), serve).await.expect("nobody cuts it off");
+        assert!(live.expired(NOW).is_empty());
     }
 }

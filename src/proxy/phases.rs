@@ -22,6 +22,7 @@ use super::compiled::Compiled;
 use super::context::{Context, is_answer};
 use super::facts::RequestFacts;
 use super::failure::{is_client_too_slow, reason_of, told};
+use super::fields::{forget_case, forget_case_of_answer};
 use super::forward::{Forwarding, RequestIds};
 use super::live::Live;
 use super::respond;
@@ -152,11 +153,12 @@ impl ProxyHttp for Phases {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
-        watch::head_read();
         let limits = &context.compiled.limits;
-        // A connection that is to end is left at that: HTTP/1.0, `Connection: close`, or we are leaving.
-        if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(limits.keep_alive_s));
+        watch::head_read(limits.keep_alive);
+        // How long it may be idle is watched over, so Pingora needs no timer for it. A connection that is to end is left at that:
+        // HTTP/1.0, `Connection: close`, or we are leaving.
+        if session.get_keepalive().is_some_and(|seconds| seconds > 0) {
+            session.set_keepalive(Some(0));
         }
         session.set_read_timeout(Some(limits.body_timeout));
         // A client that reads nothing would hold the app's connection for ever.
@@ -197,7 +199,12 @@ impl ProxyHttp for Phases {
                     Reply::refusal(reason)
                 } else {
                     context.name(&self.request_ids, &session.req_header().headers);
-                    context.listed = grant.identity().and_then(|identity| self.live.list(identity));
+                    let keeps_case =
+                        context.compiled.routes.get(grant.route()).is_some_and(|route| route.preserve_header_case);
+                    if !keeps_case {
+                        forget_case(session.req_header_mut())?;
+                    }
+                    context.listed = grant.identity().and_then(|identity| self.live.list(identity, context.began));
                     context.grant = Some(grant);
                     return Ok(false);
                 }
@@ -319,6 +326,10 @@ impl ProxyHttp for Phases {
                 respond::keep_private(response)?;
             }
             respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
+        }
+        // What was asked for in lower case is answered so.
+        if !session.req_header().has_case() {
+            forget_case_of_answer(response)?;
         }
         Ok(())
     }

@@ -7,15 +7,15 @@
 //! What must never happen in here: a request that was read waits for a deadline of its head; an upgraded connection or a
 //! stream of events for that of a body.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep_until};
 
+use super::live::Place;
 use super::watched::Link;
 use crate::gate::Reason;
 use crate::telemetry::Limit;
@@ -33,8 +33,9 @@ enum Stage {
     Preface(Instant),
     /// HTTP/1: the head of the first request is awaited until then, or that of a later one whose first bytes are there.
     Head(Instant),
-    /// HTTP/1: another request may come. The connection had received so many bytes when the last one had ended.
-    Idle(u64),
+    /// HTTP/1: another request may come. The connection had `received` so many bytes when the last one had ended, and is closed
+    /// then if it gets no more. Nobody has looked at the clock yet if that is not known.
+    Idle { received: u64, until: Option<Instant> },
     /// A request is under way; or HTTP/2, whose streams are watched by themselves.
     Serving,
 }
@@ -54,10 +55,12 @@ enum Body {
 pub(super) struct Watch {
     stage: Cell<Stage>,
     body: Cell<Body>,
-    cut: Cell<Option<oneshot::Receiver<Reason>>>,
+    /// Where its requests are listed that end with their session.
+    place: OnceCell<Place>,
     /// Why it was cut off.
     why: Cell<Option<Reason>>,
     header_timeout: Duration,
+    keep_alive: Cell<Duration>,
     link: Option<Arc<Link>>,
 }
 
@@ -76,9 +79,10 @@ impl Watch {
         Watch {
             stage: Cell::new(stage),
             body: Cell::new(Body::Done),
-            cut: Cell::default(),
+            place: OnceCell::new(),
             why: Cell::default(),
             header_timeout: Duration::ZERO,
+            keep_alive: Cell::default(),
             link: None,
         }
     }
@@ -87,20 +91,26 @@ impl Watch {
         self.link.as_ref().map_or(0, |link| link.received())
     }
 
-    /// Until when something has to happen, and what limit that is. Asked when there is nothing left to do.
-    fn due(&self) -> Option<(Instant, Limit)> {
+    /// Until when something has to happen, and what limit that is, if it is one. Asked when there is nothing left to do.
+    fn due(&self) -> Option<(Instant, Option<Limit>)> {
         match self.stage.get() {
-            Stage::Silent(until) | Stage::Preface(until) | Stage::Head(until) => Some((until, Limit::HeaderTimeout)),
-            Stage::Idle(received) if self.received() > received => {
+            Stage::Silent(until) | Stage::Preface(until) | Stage::Head(until) => {
+                Some((until, Some(Limit::HeaderTimeout)))
+            }
+            Stage::Idle { received, .. } if self.received() > received => {
                 let until = Instant::now() + self.header_timeout;
                 self.stage.set(Stage::Head(until));
-                Some((until, Limit::HeaderTimeout))
+                Some((until, Some(Limit::HeaderTimeout)))
             }
-            // Pingora closes it after `limits.keep_alive`.
-            Stage::Idle(_) => None,
+            Stage::Idle { until: Some(until), .. } => Some((until, None)),
+            Stage::Idle { received, until: None } => {
+                let until = Instant::now() + self.keep_alive.get();
+                self.stage.set(Stage::Idle { received, until: Some(until) });
+                Some((until, None))
+            }
             Stage::Serving => match self.body.get() {
                 Body::Done => None,
-                Body::Until(until) => Some((until, Limit::BodyTimeout)),
+                Body::Until(until) => Some((until, Some(Limit::BodyTimeout))),
                 Body::Timed { waited, since } => {
                     let is_waiting = self.link.as_ref().is_some_and(|link| link.take_waiting());
                     match (is_waiting, since) {
@@ -117,18 +127,11 @@ impl Watch {
     }
 
     fn is_cut(&self, context: &mut Context<'_>) -> bool {
-        let Some(mut cut) = self.cut.take() else { return false };
-        match Pin::new(&mut cut).poll(context) {
-            Poll::Ready(told) => {
-                let why = told.ok();
-                self.why.set(why);
-                why.is_some()
-            }
-            Poll::Pending => {
-                self.cut.set(Some(cut));
-                false
-            }
+        let why = self.place.get().and_then(|place| place.cut(context.waker()));
+        if why.is_some() {
+            self.why.set(why);
         }
+        why.is_some()
     }
 }
 
@@ -157,7 +160,7 @@ async fn watched<T>(expired: impl Fn(Limit), work: impl Future<Output = Option<T
             }
             while timer.as_mut().poll(context).is_ready() {
                 if due <= Instant::now() {
-                    expired(limit);
+                    limit.into_iter().for_each(&expired);
                     return Poll::Ready(None);
                 }
                 *rings = due;
@@ -205,24 +208,28 @@ pub(super) fn head_expected() {
     tell(|watch| {
         watch.stage.set(match watch.stage.get() {
             Stage::Silent(until) | Stage::Preface(until) => Stage::Head(until),
-            Stage::Head(_) | Stage::Idle(_) | Stage::Serving => Stage::Idle(watch.received()),
+            Stage::Head(_) | Stage::Idle { .. } | Stage::Serving => {
+                Stage::Idle { received: watch.received(), until: None }
+            }
         });
         watch.body.set(Body::Done);
-        watch.cut.set(None);
         watch.why.set(None);
     });
 }
 
-/// The head of a request has been read.
-pub(super) fn head_read() {
-    tell(|watch| watch.stage.set(Stage::Serving));
+/// The head of a request has been read. For so long the connection is kept after it.
+pub(super) fn head_read(keep_alive: Duration) {
+    tell(|watch| {
+        watch.stage.set(Stage::Serving);
+        watch.keep_alive.set(keep_alive);
+    });
 }
 
 /// HTTP/1: has this request ended before its head was read, and not only because the client left?
 pub(super) fn head_failed() -> bool {
     let failed = |watch: &Watch| match watch.stage.get() {
         Stage::Head(_) => watch.received() > 0,
-        Stage::Idle(received) => watch.received() > received,
+        Stage::Idle { received, .. } => watch.received() > received,
         Stage::Silent(_) | Stage::Preface(_) | Stage::Serving => false,
     };
     tell(failed).unwrap_or(false)
@@ -262,11 +269,7 @@ pub(super) fn why_cut() -> Option<Reason> {
     tell(|watch| watch.why.get()).flatten()
 }
 
-/// What cuts off what this task serves. The last one that was asked for counts.
-pub(super) fn cut() -> Option<oneshot::Sender<Reason>> {
-    tell(|watch| {
-        let (cut, told) = oneshot::channel();
-        watch.cut.set(Some(told));
-        cut
-    })
+/// Where the requests of this task are listed. It is made when it is first asked for.
+pub(super) fn place<T>(make: impl FnOnce() -> Place, give: impl FnOnce(&Place) -> T) -> Option<T> {
+    tell(|watch| give(watch.place.get_or_init(make)))
 }

@@ -59,7 +59,14 @@ pub(super) fn compile(
     let same_users = before.filter(|before| before.config.users == config.users);
     let app_sessions = same_users.map(|before| Arc::clone(&before.compiled.endpoints.app_sessions));
     Ok(Compiled {
-        routes: config.routes.iter().map(|route| RouteExtras { preserve_host: route.preserve_host }).collect(),
+        routes: config
+            .routes
+            .iter()
+            .map(|route| RouteExtras {
+                preserve_host: route.preserve_host,
+                preserve_header_case: route.preserve_header_case,
+            })
+            .collect(),
         endpoints: Arc::new(Endpoints {
             keys,
             access,
@@ -106,7 +113,7 @@ fn limits(limits: &config::Limits) -> Limits {
         body_bytes_max: limits.body_size_bytes,
         body_timeout: limits.body_timeout,
         body_rate: limits.body_rate,
-        keep_alive_s: limits.keep_alive.as_secs(),
+        keep_alive: limits.keep_alive,
     }
 }
 

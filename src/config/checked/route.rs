@@ -34,6 +34,8 @@ pub struct Route {
     pub token_header: Option<HeaderName>,
     /// `preserve_host`: the upstream sees the client's `Host`. Default true; false: the server's own.
     pub preserve_host: bool,
+    /// `preserve_header_case`: names of fields are written as they came in, over HTTP/1. Default false.
+    pub preserve_header_case: bool,
     /// `encoded_slashes`: `%2F` in a path is allowed and passes as it is. Default false: refused.
     pub encoded_slashes: bool,
 }

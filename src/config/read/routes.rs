@@ -81,6 +81,7 @@ fn short_form(top: &Table<'_>, item: Item<'_>) -> (Vec<Upstream>, Vec<Route>) {
         keep_authorization: false,
         token_header: None,
         preserve_host: true,
+        preserve_header_case: false,
         encoded_slashes: false,
     };
     let public = top.get("public").map(|item| {
@@ -196,6 +197,7 @@ fn route(item: Item<'_>, upstreams: Option<&[&str]>, by_default: Credentials) ->
         keep_authorization: flag("keep_authorization", false),
         token_header,
         preserve_host: flag("preserve_host", true),
+        preserve_header_case: flag("preserve_header_case", false),
         encoded_slashes: flag("encoded_slashes", false),
     })
 }
