@@ -3,12 +3,15 @@
 //! What must never happen in here: a request that is not idempotent is sent a second time once a server may have seen it
 //! (RFC 9110 section 9.2.2); a client makes a server look broken by its own doing.
 
+use pingora::protocols::ALPN;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::context::Context;
+use super::streams::{STREAM_IDLE, is_stream};
 use super::upstream::own_connection;
+use super::watch;
 
 /// Begins an attempt, and says what to connect to.
 pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
@@ -25,6 +28,17 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     Ok(peer)
 }
 
+/// The app has to answer in time. Who watches over the connection watches over that, too, where it can see it: HTTP/1, and no
+/// body on its way.
+pub(super) fn expect_answer(session: &mut Session, peer: &mut HttpPeer, context: &mut Context) {
+    if is_stream(session.req_header(), session.is_upgrade_req(), peer) {
+        peer.options.read_timeout = Some(STREAM_IDLE);
+    }
+    let is_http1 = session.as_downstream().as_http1().is_some() && peer.options.alpn == ALPN::H1;
+    let is_plain = is_http1 && !session.is_upgrade_req() && session.is_body_empty();
+    context.answer_patience = if is_plain { peer.options.read_timeout.take() } else { None };
+}
+
 /// There is no connection. Nothing has been sent, so even a POST may try another server.
 pub(super) fn not_connected(context: &mut Context, mut error: Box<Error>) -> Box<Error> {
     let may_retry = context.picked.as_ref().is_some_and(|picked| {
@@ -36,7 +50,12 @@ pub(super) fn not_connected(context: &mut Context, mut error: Box<Error>) -> Box
 }
 
 /// Something went wrong on a connection, which had been kept from an earlier request if it is `reused`.
-pub(super) fn failed(session: &mut Session, context: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
+pub(super) fn failed(session: &mut Session, context: &mut Context, error: Box<Error>, reused: bool) -> Box<Error> {
+    let mut error = error;
+    if watch::answer_is_late() {
+        error = Error::explain(ErrorType::ReadTimedout, "the app said nothing for read_timeout").into_up();
+    }
+    watch::answer_expected(None);
     let is_broken = matches!(error.etype(), ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed);
     let is_early = *error.esource() == ErrorSource::Upstream && !context.is_answered();
     // The server ended a connection that it need not keep: that says nothing of how it works. So do, in HTTP/2, the farewells that

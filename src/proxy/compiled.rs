@@ -94,6 +94,12 @@ pub struct Limits {
 }
 
 impl Compiled {
+    /// May a cookie be what a request with this grant has its identity from?
+    pub(super) fn may_speak_by_cookie(&self, grant: &Grant) -> bool {
+        let route = self.policy.routes.routes().get(grant.route());
+        grant.identity().is_some() && route.is_none_or(|route| route.credentials.cookie)
+    }
+
     /// What is known now, as far as requests are concerned.
     pub(super) fn facts(&self, now: Timestamp, instant: Instant) -> RequestFacts<'_> {
         RequestFacts {

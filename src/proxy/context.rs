@@ -57,6 +57,8 @@ pub(super) struct Context {
     pub(super) compiled: Arc<Compiled>,
     /// How fast its body has to come.
     pub(super) pace: Option<Pace>,
+    /// How long its upstream may say nothing, if it is not Pingora who looks at that.
+    pub(super) answer_patience: Option<Duration>,
     /// For how long its upstream may not read.
     pub(super) app_patience: Duration,
     pub(super) flying: Flying,
@@ -93,6 +95,7 @@ impl Context {
             listed: None,
             compiled,
             pace: None,
+            answer_patience: None,
             app_patience: Duration::ZERO,
             flying,
         }

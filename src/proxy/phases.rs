@@ -28,12 +28,12 @@ use super::live::Live;
 use super::respond;
 use super::service::{Edge, Shared};
 use super::shutdown::InFlight;
-use super::streams::{STREAM_IDLE, is_stream};
+use super::streams::STREAM_IDLE;
 use super::upstream::prepare_for_upgrade;
 use super::wire::{check_size, check_wire, read_head};
 use super::{app_session, attempt, body, watch};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Grant, Instead, Question, Reason, Reply, Service, decide, ticket};
+use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide, ticket};
 use crate::telemetry::Limit;
 use crate::time::Timestamp;
 
@@ -133,12 +133,6 @@ impl Phases {
         let request = Request { query, headers, body, address, sender, identity, bearer_refused };
         context.compiled.endpoints.serve(service.endpoint, request).await
     }
-
-    /// May a cookie be what this request has its identity from?
-    fn speaks_by_cookie(compiled: &Compiled, grant: &Grant) -> bool {
-        let route = compiled.policy.routes.routes().get(grant.route());
-        grant.identity().is_some() && route.is_none_or(|route| route.credentials.cookie)
-    }
 }
 
 #[async_trait]
@@ -199,9 +193,8 @@ impl ProxyHttp for Phases {
                     Reply::refusal(reason)
                 } else {
                     context.name(&self.request_ids, &session.req_header().headers);
-                    let keeps_case =
-                        context.compiled.routes.get(grant.route()).is_some_and(|route| route.preserve_header_case);
-                    if !keeps_case {
+                    let route = context.compiled.routes.get(grant.route());
+                    if !route.is_some_and(|route| route.preserve_header_case) {
                         forget_case(session.req_header_mut())?;
                     }
                     context.listed = grant.identity().and_then(|identity| self.live.list(identity, context.began));
@@ -231,9 +224,7 @@ impl ProxyHttp for Phases {
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
-        if is_stream(session.req_header(), session.is_upgrade_req(), &peer) {
-            peer.options.read_timeout = Some(STREAM_IDLE);
-        }
+        attempt::expect_answer(session, &mut peer, context);
         if session.is_upgrade_req() {
             prepare_for_upgrade(&mut peer);
         }
@@ -248,6 +239,7 @@ impl ProxyHttp for Phases {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
+        watch::answer_expected(context.answer_patience);
         let (Some(grant), Some(picked), Some(request_id), Some(trace)) =
             (&context.grant, &context.picked, &context.request_id, &context.trace)
         else {
@@ -299,6 +291,7 @@ impl ProxyHttp for Phases {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        watch::answer_goes_on();
         let metrics = context.grant.as_ref().and_then(|grant| context.compiled.upstream_metrics(grant));
         context.status = Some(response.status);
         if let Some(picked) = context.picked.as_ref().filter(|_| is_answer(response.status)) {
@@ -322,7 +315,7 @@ impl ProxyHttp for Phases {
         let (own_cookies, origins) = (&context.compiled.own_cookies, &context.compiled.policy.origins);
         respond::clean(response, own_cookies, origins, context.cors.as_ref())?;
         if is_answer(response.status) {
-            if context.grant.as_ref().is_some_and(|grant| Phases::speaks_by_cookie(&context.compiled, grant)) {
+            if context.grant.as_ref().is_some_and(|grant| context.compiled.may_speak_by_cookie(grant)) {
                 respond::keep_private(response)?;
             }
             respond::add_cookies(response, std::mem::take(&mut context.new_cookies))?;
@@ -341,6 +334,7 @@ impl ProxyHttp for Phases {
         _end_of_stream: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
+        watch::answer_goes_on();
         context.response_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
         Ok(None)
     }

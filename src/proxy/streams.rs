@@ -20,8 +20,10 @@ pub(super) fn is_stream(header: &RequestHeader, is_upgrade: bool, peer: &HttpPee
 /// Only over HTTP/2 all the way, as there is no other: anywhere else the word would be a way to send a body as slowly as one
 /// likes.
 pub(super) fn is_grpc(header: &RequestHeader, peer: &HttpPeer) -> bool {
-    let content_type = header.headers.get(CONTENT_TYPE);
     header.version == Version::HTTP_2
         && peer.options.alpn.get_max_http_version() == 2
-        && content_type.is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
+        && header
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|content_type| content_type.as_bytes().starts_with(b"application/grpc"))
 }

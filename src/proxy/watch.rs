@@ -2,7 +2,8 @@
 //!
 //! Hooks say how far a request has come; the time is looked at only when there is nothing else to do. So a request that comes
 //! and goes in one piece costs no timer, no channel and no reading of the clock: a timer is made when something is first
-//! waited for, one for all requests of a connection, and it is set anew only to ring sooner, or after it has rung.
+//! waited for, one for all requests of a connection, and it is set anew only to ring sooner, or after it has rung. A timer of
+//! Pingora's costs as much as reading a path, a host and a token; so where this watch can do it, it does.
 //!
 //! What must never happen in here: a request that was read waits for a deadline of its head; an upgraded connection or a
 //! stream of events for that of a body.
@@ -51,10 +52,38 @@ enum Body {
     Until(Instant),
 }
 
+/// What is awaited of the app.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// Nothing, or not by us.
+    NotAwaited,
+    /// HTTP/1: more of it within that time, so until then. Nobody has looked at the clock yet if that is not known.
+    Awaited { patience: Duration, until: Option<Instant> },
+    /// It has not come, and the request has been told. If nothing has come of that until then, it is cut off.
+    Late { until: Instant },
+}
+
+/// How long a request is given to say that its app is late.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What has to happen until then.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// Something from the client, or a limit is passed.
+    Limit(Limit),
+    /// Another request.
+    Request,
+    /// More of the app's answer.
+    Answer,
+    /// The end of a request whose app is late.
+    LastWords,
+}
+
 /// What is watched over.
 pub(super) struct Watch {
     stage: Cell<Stage>,
     body: Cell<Body>,
+    answer: Cell<Answer>,
     /// Where its requests are listed that end with their session.
     place: OnceCell<Place>,
     /// Why it was cut off.
@@ -79,6 +108,7 @@ impl Watch {
         Watch {
             stage: Cell::new(stage),
             body: Cell::new(Body::Done),
+            answer: Cell::new(Answer::NotAwaited),
             place: OnceCell::new(),
             why: Cell::default(),
             header_timeout: Duration::ZERO,
@@ -91,26 +121,26 @@ impl Watch {
         self.link.as_ref().map_or(0, |link| link.received())
     }
 
-    /// Until when something has to happen, and what limit that is, if it is one. Asked when there is nothing left to do.
-    fn due(&self) -> Option<(Instant, Option<Limit>)> {
+    /// Until when something has to happen, and what. Asked when there is nothing left to do.
+    fn due(&self) -> Option<(Instant, Due)> {
         match self.stage.get() {
             Stage::Silent(until) | Stage::Preface(until) | Stage::Head(until) => {
-                Some((until, Some(Limit::HeaderTimeout)))
+                Some((until, Due::Limit(Limit::HeaderTimeout)))
             }
             Stage::Idle { received, .. } if self.received() > received => {
                 let until = Instant::now() + self.header_timeout;
                 self.stage.set(Stage::Head(until));
-                Some((until, Some(Limit::HeaderTimeout)))
+                Some((until, Due::Limit(Limit::HeaderTimeout)))
             }
-            Stage::Idle { until: Some(until), .. } => Some((until, None)),
+            Stage::Idle { until: Some(until), .. } => Some((until, Due::Request)),
             Stage::Idle { received, until: None } => {
                 let until = Instant::now() + self.keep_alive.get();
                 self.stage.set(Stage::Idle { received, until: Some(until) });
-                Some((until, None))
+                Some((until, Due::Request))
             }
             Stage::Serving => match self.body.get() {
-                Body::Done => None,
-                Body::Until(until) => Some((until, Some(Limit::BodyTimeout))),
+                Body::Done => self.answer_due(),
+                Body::Until(until) => Some((until, Due::Limit(Limit::BodyTimeout))),
                 Body::Timed { waited, since } => {
                     let is_waiting = self.link.as_ref().is_some_and(|link| link.take_waiting());
                     match (is_waiting, since) {
@@ -126,6 +156,50 @@ impl Watch {
         }
     }
 
+    fn answer_due(&self) -> Option<(Instant, Due)> {
+        match self.answer.get() {
+            Answer::NotAwaited => None,
+            Answer::Awaited { patience, until } => {
+                // Whoever does not read what is there already keeps us from reading on.
+                let is_client_late = self.link.as_ref().is_some_and(|link| link.take_full());
+                let until = until.filter(|_| !is_client_late).unwrap_or_else(|| Instant::now() + patience);
+                self.answer.set(Answer::Awaited { patience, until: Some(until) });
+                Some((until, Due::Answer))
+            }
+            Answer::Late { until } => Some((until, Due::LastWords)),
+        }
+    }
+
+    /// Looks whether it may go on. `timer` wakes the task when that has to be asked again.
+    fn look(&self, timer: &mut Option<(Instant, Pin<Box<Sleep>>)>, context: &mut Context<'_>) -> Look {
+        if self.is_cut(context) {
+            return Look::End(None);
+        }
+        let Some((until, due)) = self.due() else { return Look::Wait };
+        let (rings, timer) = timer.get_or_insert_with(|| (until, Box::pin(sleep_until(until.into()))));
+        if until < *rings {
+            *rings = until;
+            timer.as_mut().reset(until.into());
+        }
+        while timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if until <= now {
+                return match due {
+                    Due::Limit(limit) => Look::End(Some(limit)),
+                    Due::Request | Due::LastWords => Look::End(None),
+                    Due::Answer => {
+                        self.answer.set(Answer::Late { until: now + LAST_WORDS });
+                        self.link.iter().for_each(|link| link.fail_reads());
+                        Look::TellTheRequest
+                    }
+                };
+            }
+            *rings = until;
+            timer.as_mut().reset(until.into());
+        }
+        Look::Wait
+    }
+
     fn is_cut(&self, context: &mut Context<'_>) -> bool {
         let why = self.place.get().and_then(|place| place.cut(context.waker()));
         if why.is_some() {
@@ -133,6 +207,15 @@ impl Watch {
         }
         why.is_some()
     }
+}
+
+/// What follows from a look at the time.
+enum Look {
+    Wait,
+    /// The request finds out that its app is late.
+    TellTheRequest,
+    /// All of it is dropped, because of this limit, if it is one.
+    End(Option<Limit>),
 }
 
 /// Serves with `work`, unless a deadline passes, of which `expired` is told, or it is cut off. Then all of it is dropped.
@@ -145,29 +228,19 @@ async fn watched<T>(expired: impl Fn(Limit), work: impl Future<Output = Option<T
     let mut work = pin!(work);
     let mut timer: Option<(Instant, Pin<Box<Sleep>>)> = None;
     std::future::poll_fn(|context| {
-        if let Poll::Ready(done) = work.as_mut().poll(context) {
-            return Poll::Ready(done);
-        }
-        WATCH.with(|watch| {
-            if watch.is_cut(context) {
-                return Poll::Ready(None);
+        loop {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
             }
-            let Some((due, limit)) = watch.due() else { return Poll::Pending };
-            let (rings, timer) = timer.get_or_insert_with(|| (due, Box::pin(sleep_until(due.into()))));
-            if due < *rings {
-                *rings = due;
-                timer.as_mut().reset(due.into());
-            }
-            while timer.as_mut().poll(context).is_ready() {
-                if due <= Instant::now() {
+            match WATCH.with(|watch| watch.look(&mut timer, context)) {
+                Look::Wait => return Poll::Pending,
+                Look::TellTheRequest => {}
+                Look::End(limit) => {
                     limit.into_iter().for_each(&expired);
                     return Poll::Ready(None);
                 }
-                *rings = due;
-                timer.as_mut().reset(due.into());
             }
-            Poll::Pending
-        })
+        }
     })
     .await
 }
@@ -213,6 +286,7 @@ pub(super) fn head_expected() {
             }
         });
         watch.body.set(Body::Done);
+        watch.answer.set(Answer::NotAwaited);
         watch.why.set(None);
     });
 }
@@ -262,6 +336,27 @@ pub(super) fn body_waited(now: Instant) -> Duration {
 /// The body is complete, or no body any more.
 pub(super) fn body_ended() {
     tell(|watch| watch.body.set(Body::Done));
+}
+
+/// HTTP/1: the app has to answer, and go on answering, within `patience`. Else reading from the client fails, which is how the
+/// request finds out, and [`answer_is_late`].
+pub(super) fn answer_expected(patience: Option<Duration>) {
+    let awaited = patience.map_or(Answer::NotAwaited, |patience| Answer::Awaited { patience, until: None });
+    tell(|watch| watch.answer.set(awaited));
+}
+
+/// Some of the answer is there.
+pub(super) fn answer_goes_on() {
+    tell(|watch| {
+        if let Answer::Awaited { patience, until: Some(_) } = watch.answer.get() {
+            watch.answer.set(Answer::Awaited { patience, until: None });
+        }
+    });
+}
+
+/// Does the request fail because its app is late?
+pub(super) fn answer_is_late() -> bool {
+    tell(|watch| matches!(watch.answer.get(), Answer::Late { .. })).unwrap_or(false)
 }
 
 /// Why what this task serves was cut off, if it was.

@@ -25,6 +25,10 @@ pub(super) struct Link {
     received: AtomicU64,
     /// The last attempt to read found nothing.
     waiting: AtomicBool,
+    /// The client does not take what is there for it: the last attempt to write had to wait.
+    full: AtomicBool,
+    /// Nothing is read any more.
+    failing: AtomicBool,
     http2: AtomicBool,
     /// HTTP/2: the streams that were opened and have not become requests.
     unserved: AtomicU64,
@@ -36,6 +40,8 @@ impl Link {
         Arc::new(Link {
             received: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             unserved: AtomicU64::new(0),
             metrics: Arc::clone(metrics),
@@ -50,6 +56,16 @@ impl Link {
     /// Was the client waited for since this was last asked?
     pub(super) fn take_waiting(&self) -> bool {
         self.waiting.swap(false, Ordering::Relaxed)
+    }
+
+    /// Did the client not take what there was for it, since this was last asked?
+    pub(super) fn take_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed) && self.full.swap(false, Ordering::Relaxed)
+    }
+
+    /// From now on reading fails.
+    pub(super) fn fail_reads(&self) {
+        self.failing.store(true, Ordering::Relaxed);
     }
 
     /// What comes in is a preface and frames.
@@ -86,6 +102,12 @@ impl Watched {
     pub(super) fn encrypted(stream: Stream) -> Watched {
         Watched { stream, link: None, frames: Frames::new() }
     }
+
+    fn note_full<T>(&self, polled: &Poll<T>) {
+        if let (Poll::Pending, Some(link)) = (polled, &self.link) {
+            link.full.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 impl std::fmt::Debug for Watched {
@@ -101,6 +123,9 @@ impl AsyncRead for Watched {
         let polled = Pin::new(&mut *watched.stream).poll_read(context, buffer);
         let Some(link) = &watched.link else { return polled };
         if polled.is_pending() {
+            if link.failing.load(Ordering::Relaxed) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
             link.waiting.store(true, Ordering::Relaxed);
             return polled;
         }
@@ -124,11 +149,15 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut *self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut *self.stream).poll_write(context, bytes);
+        self.note_full(&polled);
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut *self.stream).poll_flush(context)
+        let polled = Pin::new(&mut *self.stream).poll_flush(context);
+        self.note_full(&polled);
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -140,7 +169,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         pieces: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut *self.stream).poll_write_vectored(context, pieces)
+        let polled = Pin::new(&mut *self.stream).poll_write_vectored(context, pieces);
+        self.note_full(&polled);
+        polled
     }
 
     fn is_write_vectored(&self) -> bool {
