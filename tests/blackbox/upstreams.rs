@@ -1,6 +1,7 @@
 //! Servers that fail: what a client sees of it, who is saved by another server, and that nothing is sent twice that may not be.
 
 mod crowd;
+mod patience;
 mod rogue;
 mod tls;
 
