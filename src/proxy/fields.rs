@@ -14,13 +14,12 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 
-/// So many are written at most.
-const OURS_MAX: usize = 10;
-
 /// Header fields, with or without the case of their names.
 pub(super) trait Fields {
     /// All of them.
     fn all(&self) -> &HeaderMap;
+    /// Makes room for so many more.
+    fn reserve(&mut self, more: usize) -> pingora::Result<()>;
     /// Puts one in the place of all of that name.
     fn put(&mut self, name: HeaderName, value: HeaderValue) -> pingora::Result<()>;
     /// Removes all of that name.
@@ -30,6 +29,10 @@ pub(super) trait Fields {
 impl Fields for HeaderMap {
     fn all(&self) -> &HeaderMap {
         self
+    }
+
+    fn reserve(&mut self, more: usize) -> pingora::Result<()> {
+        self.try_reserve(more).map_err(internal)
     }
 
     fn put(&mut self, name: HeaderName, value: HeaderValue) -> pingora::Result<()> {
@@ -45,6 +48,10 @@ impl Fields for HeaderMap {
 impl Fields for RequestHeader {
     fn all(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    fn reserve(&mut self, _more: usize) -> pingora::Result<()> {
+        Ok(())
     }
 
     fn put(&mut self, name: HeaderName, value: HeaderValue) -> pingora::Result<()> {
@@ -67,10 +74,7 @@ pub(super) fn edit(request: &mut RequestHeader, edit: &impl Edit) -> pingora::Re
     if request.has_case() {
         return edit.edit(request);
     }
-    in_lower_case(request, |fields| {
-        fields.try_reserve(OURS_MAX).map_err(internal)?;
-        edit.edit(fields)
-    })
+    in_lower_case(request, |fields| edit.edit(fields))
 }
 
 /// Forgets in which case the names of the fields came. If that fails, what is left of `request` must not be forwarded.

@@ -16,6 +16,9 @@ use super::fields::{Edit, Fields, edit, internal};
 use super::trace::{TRACEPARENT, TRACESTATE, Trace, write_hex};
 use crate::gate::{Client, Grant, IdentityHeaderSpellings, Policy};
 
+/// So many are put in at most, beside one for the cookies and one for the host, which are there already.
+const OURS_MAX: usize = 9;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -48,6 +51,26 @@ impl Forwarding<'_> {
         self.grant.drops(name) || spellings.matches(name) || (forwarding != Forwards::Nothing && !passed_on)
     }
 
+    /// Removes what is not for the app, and says what is among the rest.
+    fn remove(&self, fields: &mut impl Fields) -> Found {
+        let spellings = &self.policy.identity_spellings;
+        let mut found = Found::default();
+        let mut removed = Vec::new();
+        for name in fields.all().keys() {
+            if self.removes(name, spellings) {
+                removed.push(name.clone());
+            } else if *name == COOKIE {
+                found.cookies = true;
+            } else if *name == TRACESTATE {
+                found.tracestate = true;
+            }
+        }
+        for name in &removed {
+            fields.clear(name);
+        }
+        found
+    }
+
     /// The app's cookies, in one field (RFC 9113 section 8.2.3), without ours.
     fn pass_cookies(&self, fields: &mut impl Fields, received_version: Version) -> pingora::Result<()> {
         let mut received = fields.all().get_all(COOKIE).iter();
@@ -66,6 +89,34 @@ impl Forwarding<'_> {
         }
         Ok(())
     }
+
+    /// The way of the request up to here: what a trusted proxy tells of it, and the peer.
+    fn way(&self, received: &RequestHeader) -> pingora::Result<HeaderValue> {
+        let peer = || {
+            let mut text = Vec::with_capacity(16);
+            write_address(&mut text, self.peer.to_canonical());
+            // Cannot fail: it is ASCII.
+            HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("unknown"))
+        };
+        let peer = super::watch::peer_text(peer);
+        if !self.client.by_trusted_proxy {
+            return Ok(peer);
+        }
+        let mut way = join(received.headers.get_all(X_FORWARDED_FOR), ", ");
+        if way.is_empty() {
+            return Ok(peer);
+        }
+        way.extend_from_slice(b", ");
+        way.extend_from_slice(peer.as_bytes());
+        HeaderValue::try_from(way).map_err(internal)
+    }
+}
+
+/// What is among the fields that are passed on.
+#[derive(Default)]
+struct Found {
+    cookies: bool,
+    tracestate: bool,
 }
 
 /// What is done for one request.
@@ -78,12 +129,8 @@ impl Edit for Application<'_> {
     fn edit(&self, fields: &mut impl Fields) -> pingora::Result<()> {
         let (ours, received) = (self.forwarding, self.received);
         let by_trusted = ours.client.by_trusted_proxy;
-        let spellings = &ours.policy.identity_spellings;
-        let removed: Vec<HeaderName> =
-            fields.all().keys().filter(|name| ours.removes(name, spellings)).cloned().collect();
-        for name in &removed {
-            fields.clear(name);
-        }
+        let found = ours.remove(fields);
+        fields.reserve(OURS_MAX)?;
 
         let names = &ours.policy.identity_headers;
         if let Some(identity) = ours.grant.identity() {
@@ -97,13 +144,7 @@ impl Edit for Application<'_> {
         // HTTP/2 has `:authority` in its place.
         let authority = || HeaderValue::try_from(received.uri.authority()?.as_str()).ok();
         let received_host = received.headers.get(HOST).cloned().or_else(authority);
-        let chain = by_trusted.then(|| received.headers.get_all(X_FORWARDED_FOR)).map(|fields| join(fields, ", "));
-        let mut way = chain.unwrap_or_else(|| Vec::with_capacity(16));
-        if !way.is_empty() {
-            way.extend_from_slice(b", ");
-        }
-        write_address(&mut way, ours.peer.to_canonical());
-        fields.put(X_FORWARDED_FOR, HeaderValue::from_bytes(&way).map_err(internal)?)?;
+        fields.put(X_FORWARDED_FOR, ours.way(received)?)?;
         fields.put(X_FORWARDED_PROTO, HeaderValue::from_static(ours.client.scheme.as_str()))?;
         let told_host = by_trusted.then(|| received.headers.get(X_FORWARDED_HOST).cloned()).flatten().or(received_host);
         if let Some(host) = told_host {
@@ -111,11 +152,15 @@ impl Edit for Application<'_> {
         }
         fields.put(X_REQUEST_ID, ours.request_id.clone())?;
         if let Trace::New(traceparent) = ours.trace {
-            fields.clear(&TRACESTATE);
+            if found.tracestate {
+                fields.clear(&TRACESTATE);
+            }
             fields.put(TRACEPARENT, traceparent.clone())?;
         }
 
-        ours.pass_cookies(fields, received.version)?;
+        if found.cookies {
+            ours.pass_cookies(fields, received.version)?;
+        }
         if let Some(host) = ours.host {
             fields.put(HOST, HeaderValue::from_str(host).map_err(internal)?)?;
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use tokio::time::{Sleep, sleep_until};
 
 use super::live::Place;
@@ -22,7 +23,8 @@ use crate::gate::Reason;
 use crate::telemetry::Limit;
 
 tokio::task_local! {
-    static WATCH: Watch;
+    // In a box: it is put in place and taken away again each time when the task is polled.
+    static WATCH: Box<Watch>;
 }
 
 /// How far it has come.
@@ -88,6 +90,8 @@ pub(super) struct Watch {
     place: OnceCell<Place>,
     /// Why it was cut off.
     why: Cell<Option<Reason>>,
+    /// The address of its peer, as text.
+    peer: OnceCell<HeaderValue>,
     header_timeout: Duration,
     keep_alive: Cell<Duration>,
     link: Option<Arc<Link>>,
@@ -111,6 +115,7 @@ impl Watch {
             answer: Cell::new(Answer::NotAwaited),
             place: OnceCell::new(),
             why: Cell::default(),
+            peer: OnceCell::new(),
             header_timeout: Duration::ZERO,
             keep_alive: Cell::default(),
             link: None,
@@ -201,6 +206,9 @@ impl Watch {
     }
 
     fn is_cut(&self, context: &mut Context<'_>) -> bool {
+        if !matches!(self.stage.get(), Stage::Serving) {
+            return false;
+        }
         let why = self.place.get().and_then(|place| place.cut(context.waker()));
         if why.is_some() {
             self.why.set(why);
@@ -220,7 +228,7 @@ enum Look {
 
 /// Serves with `work`, unless a deadline passes, of which `expired` is told, or it is cut off. Then all of it is dropped.
 pub(super) async fn over<T>(watch: Watch, expired: impl Fn(Limit), work: impl Future<Output = Option<T>>) -> Option<T> {
-    WATCH.scope(watch, watched(expired, work)).await
+    WATCH.scope(Box::new(watch), watched(expired, work)).await
 }
 
 /// All of it is dropped within the scope: whoever looks back then can ask why.
@@ -247,7 +255,7 @@ async fn watched<T>(expired: impl Fn(Limit), work: impl Future<Output = Option<T
 
 /// Tells the watch over this task. Streams of HTTP/2 are tasks of their own.
 fn tell<T>(tell: impl FnOnce(&Watch) -> T) -> Option<T> {
-    WATCH.try_with(tell).ok()
+    WATCH.try_with(|watch| tell(watch)).ok()
 }
 
 /// The connection speaks HTTP/2, and its preface is read next.
@@ -362,6 +370,11 @@ pub(super) fn answer_is_late() -> bool {
 /// Why what this task serves was cut off, if it was.
 pub(super) fn why_cut() -> Option<Reason> {
     tell(|watch| watch.why.get()).flatten()
+}
+
+/// The text of the peer's address. It is made once for all requests of a connection.
+pub(super) fn peer_text(make: impl Fn() -> HeaderValue) -> HeaderValue {
+    tell(|watch| watch.peer.get_or_init(&make).clone()).unwrap_or_else(&make)
 }
 
 /// Where the requests of this task are listed. It is made when it is first asked for.
