@@ -37,7 +37,7 @@ impl AppSessions {
 
     /// The cookies to present for this identity, as they stand in a `Cookie` field.
     pub fn of(&self, identity: &Identity) -> Option<HeaderValue> {
-        let sealed = identity.app_session.as_ref()?;
+        let sealed = identity.app_session()?;
         self.newest(&identity.session).unwrap_or_else(|| Some(sealed.clone()))
     }
 

@@ -26,10 +26,10 @@ impl Endpoints {
         };
         let now = self.now();
         let userinfo = Userinfo {
-            sub: &identity.subject,
+            sub: identity.subject(),
             sid: identity.session.to_string(),
-            roles: &identity.roles,
-            scope: identity.scopes.join(" "),
+            roles: &identity.rights().roles,
+            scope: identity.rights().scopes.join(" "),
             expires_in: identity.expires_at.since(now).as_secs(),
             session_expires_in: identity.session_ends_at.since(now).as_secs(),
         };

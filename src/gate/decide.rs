@@ -276,8 +276,8 @@ fn instead(policy: &Policy, route: &Route, head: &RequestHead<'_>, reason: Reaso
 }
 
 fn check_rights(route: &Route, identity: &Identity) -> Result<(), Reason> {
-    let has_role = |role: &String| identity.roles.iter().any(|own| **own == **role);
-    let has_scope = |scope: &String| identity.scopes.iter().any(|own| **own == **scope);
+    let has_role = |role: &String| identity.rights().roles.iter().any(|own| **own == **role);
+    let has_scope = |scope: &String| identity.rights().scopes.iter().any(|own| **own == **scope);
     let any = route.roles_any.is_empty() || route.roles_any.iter().any(has_role);
     let all = route.roles_all.iter().all(has_role);
     let scopes = route.scopes.iter().all(has_scope);

@@ -48,9 +48,7 @@ pub(super) fn who(
     if let Some(identity) = known {
         let other = from_cookie.and_then(|token| verify_now(policy, token, facts).ok());
         return match other {
-            Some(other) if (&other.subject, other.session) != (&identity.subject, identity.session) => {
-                Err(Reason::CredentialsAmbiguous)
-            }
+            Some(other) if !other.is_same_as(&identity) => Err(Reason::CredentialsAmbiguous),
             _ => Ok(Ok(Some(identity))),
         };
     }

@@ -134,11 +134,11 @@ impl Edit for Application<'_> {
 
         let names = &ours.policy.identity_headers;
         if let Some(identity) = ours.grant.identity() {
-            let values = &identity.headers;
-            set(fields, names.subject.as_ref(), Some(&values.subject))?;
-            set(fields, names.roles.as_ref(), values.roles.as_ref())?;
-            set(fields, names.scopes.as_ref(), values.scopes.as_ref())?;
-            set(fields, names.session.as_ref(), Some(&values.session))?;
+            let values = identity.headers();
+            set(fields, names.subject.as_ref(), Some(values.subject))?;
+            set(fields, names.roles.as_ref(), values.roles)?;
+            set(fields, names.scopes.as_ref(), values.scopes)?;
+            set(fields, names.session.as_ref(), Some(values.session))?;
         }
 
         // HTTP/2 has `:authority` in its place.

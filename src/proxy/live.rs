@@ -195,7 +195,7 @@ mod tests {
             "iat": 0, "exp": expires_at.as_secs(), "session_exp": expires_at.as_secs(), "roles": [],
         });
         let claims: AccessClaims = serde_json::from_value(claims).expect("claims");
-        Identity::from_claims(claims).expect("an identity")
+        Identity::from_claims(&claims).expect("an identity")
     }
 
     /// A request that is listed and then goes on for ever. It answers whether it was cut off.

@@ -27,6 +27,7 @@ mod respond;
 mod service;
 mod shutdown;
 mod streams;
+mod table;
 mod token_key;
 mod trace;
 mod undeclared;

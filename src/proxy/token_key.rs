@@ -14,11 +14,10 @@
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand;
 
+use crate::gate::Remembered;
+
 /// Makes the keys of one cache.
 pub(super) struct TokenKeys(Option<LessSafeKey>);
-
-/// What one token is remembered by.
-pub(super) type TokenKey = [u8; 16];
 
 impl TokenKeys {
     /// With a secret of its own.
@@ -29,10 +28,10 @@ impl TokenKeys {
     }
 
     /// The token's key. None if the cryptographic library fails: then nothing can be remembered, and each token is verified.
-    pub(super) fn key_of(&self, token: &str) -> Option<TokenKey> {
+    pub(super) fn key_of(&self, token: &str) -> Option<Remembered> {
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let tag = self.0.as_ref()?.seal_in_place_separate_tag(nonce, Aad::from(token), &mut []).ok()?;
-        tag.as_ref().try_into().ok()
+        Some(Remembered(tag.as_ref().try_into().ok()?))
     }
 }
 
@@ -46,16 +45,19 @@ mod tests {
     fn every_bit_and_the_length_count() {
         let keys = TokenKeys::new();
         let token = "eyJhbGciOiJFZERTQSJ9.".repeat(30);
-        let mut seen = HashSet::from([keys.key_of(&token).unwrap()]);
+        let mut seen = HashSet::from([keys.key_of(&token).unwrap().0]);
         for place in 0..token.len() {
             for bit in 0..7 {
                 let mut other = token.clone().into_bytes();
                 other[place] ^= 1 << bit;
-                assert!(seen.insert(keys.key_of(&String::from_utf8(other).unwrap()).unwrap()), "bit {bit} of {place}");
+                assert!(
+                    seen.insert(keys.key_of(&String::from_utf8(other).unwrap()).unwrap().0),
+                    "bit {bit} of {place}"
+                );
             }
-            assert!(seen.insert(keys.key_of(&token[..place]).unwrap()), "the first {place} bytes");
+            assert!(seen.insert(keys.key_of(&token[..place]).unwrap().0), "the first {place} bytes");
         }
-        assert!(!seen.insert(keys.key_of(&token).unwrap()), "one token has one key");
+        assert!(!seen.insert(keys.key_of(&token).unwrap().0), "one token has one key");
     }
 
     #[test]

@@ -23,8 +23,9 @@ use crate::endpoints::Removed;
 use crate::proxy::{Compiled, Flying, Live};
 use crate::store::{Freshness, UsedMarksWriter};
 use crate::telemetry::Logs;
+use crate::time::Timestamp;
 
-/// How often entries that no living access token can name are dropped from the mirror.
+/// How often what has run out is forgotten: entries of the mirror that no living access token can name, and remembered tokens.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often a process that begins looks whether it is ready.
@@ -70,6 +71,7 @@ impl BackgroundService for Behind {
             loop {
                 tokio::time::sleep(SWEEP).await;
                 self.state.mirror.remove_expired();
+                self.current.load().verifier.forget_expired(Timestamp::now());
             }
         };
         let (tell, removed) = Removed::new();

@@ -25,9 +25,6 @@ use crate::telemetry::{Metrics, UpstreamTable};
 use crate::time::Timestamp;
 use crate::token::{AccessPolicy, KeySet};
 
-/// How many verified tokens are remembered.
-const VERIFIED_TOKENS: usize = 50_000;
-
 /// What goes on from one configuration to the next.
 #[derive(Clone, Copy)]
 pub(super) struct Before<'a> {
@@ -51,9 +48,11 @@ pub(super) fn compile(
     let (upstreams, upstream_metrics) = open_upstreams(config, &state.metrics, before)?;
     let policy = policy(config)?;
     let names: Vec<&str> = policy.routes.routes().iter().map(|route| route.name.as_str()).collect();
-    let verifier = match before.map(|before| &before.compiled.verifier).filter(|it| it.judges_by(&keys, &access)) {
+    let remembered = config.access_token.cache_max_entries;
+    let same = |it: &&Arc<Verifier>| it.judges_by(&keys, &access, remembered);
+    let verifier = match before.map(|before| &before.compiled.verifier).filter(same) {
         Some(verifier) => Arc::clone(verifier),
-        None => Arc::new(Verifier::new(Arc::clone(&keys), access.clone(), VERIFIED_TOKENS, state.used.clone())),
+        None => Arc::new(Verifier::new(Arc::clone(&keys), access.clone(), remembered, state.used.clone())),
     };
     // With another app they would be shown to a stranger.
     let same_users = before.filter(|before| before.config.users == config.users);

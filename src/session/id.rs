@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// commit touches (in a Redis Cluster: one slot). All proxies must agree on it, so it is a constant.
 pub const PARTITIONS: usize = 16;
 
+/// So long is the text of a session's id.
+pub const SESSION_ID_TEXT_BYTES: usize = 22;
+
 /// A session's id: the `sid` claim. 16 bytes, written as 22 characters of unpadded base64url.
 ///
 /// The first byte is derived from the subject, the other 15 are random. All sessions of a subject
@@ -34,6 +37,14 @@ impl SessionId {
     /// Its 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    /// Its text, which is ASCII.
+    pub fn text(&self) -> [u8; SESSION_ID_TEXT_BYTES] {
+        let mut text = [0; SESSION_ID_TEXT_BYTES];
+        // It has room for exactly these.
+        let _ = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text);
+        text
     }
 
     /// From its text. Only the canonical spelling is accepted, so that one id has one text.
@@ -66,11 +77,7 @@ fn subject_byte(subject: &str) -> u8 {
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; 22];
-        match URL_SAFE_NO_PAD.encode_slice(self.0, &mut text) {
-            Ok(length) => f.write_str(std::str::from_utf8(&text[..length]).unwrap_or_default()),
-            Err(_) => Err(fmt::Error),
-        }
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

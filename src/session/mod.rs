@@ -13,7 +13,7 @@ mod record;
 mod revocations;
 mod rotate;
 
-pub use id::{PARTITIONS, ParseSessionIdError, SessionId};
+pub use id::{PARTITIONS, ParseSessionIdError, SESSION_ID_TEXT_BYTES, SessionId};
 pub use merge::merge;
 pub use record::{ClientMark, EndReason, Ending, KeyId, Rotation, Session, ToldAtLogin};
 pub use revocations::RevocationList;

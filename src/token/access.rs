@@ -8,11 +8,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 
 use super::KeySet;
-use super::header::{self, ACCESS_TOKEN_BYTES_MAX, Header, Parts};
-use crate::session::{Session, SessionId};
+use super::claims::{AccessClaims, ClaimsRef};
+use super::header::{ACCESS_TOKEN_BYTES_MAX, Decoded, Header, Parts};
+use crate::session::Session;
 use crate::time::Timestamp;
 
 /// A subject goes into a header of every request: longer ones are refused on both sides.
@@ -29,40 +30,6 @@ pub struct AccessPolicy {
     pub lifetime: Duration,
     /// By how much the clocks of two proxies may differ, in whole seconds.
     pub skew: Duration,
-}
-
-/// The claims of an access token (RFC 9068 section 2.2). Once verified they are known to be ours, and are still data
-/// that somebody typed: whoever puts them into a header has to look at them.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct AccessClaims {
-    /// Who issued it.
-    pub iss: String,
-    /// Whom it is for.
-    pub aud: String,
-    /// Whom it speaks for: 1 to 1024 bytes.
-    pub sub: String,
-    /// The session it belongs to.
-    pub sid: SessionId,
-    /// The session's generation that it was issued with: claim `gen`, which is a reserved word in Rust.
-    #[serde(rename = "gen")]
-    pub generation: u32,
-    /// The token's own id.
-    pub jti: String,
-    /// When the session was read that it was issued from: seconds since the epoch.
-    pub iat: u64,
-    /// When it expires: seconds since the epoch.
-    pub exp: u64,
-    /// The subject's roles.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub roles: Vec<String>,
-    /// The scopes, joined by spaces (RFC 8693 section 4.2).
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub scope: Option<String>,
-    /// When the session ends, whatever is refreshed: seconds since the epoch.
-    pub session_exp: u64,
-    /// The app's own session, sealed: see [`KeySet::open`]. Only we can read it.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub app_session: Option<String>,
 }
 
 /// What one access token is issued from.
@@ -170,45 +137,45 @@ pub fn verify_access_token(
     token: &str,
     now: Timestamp,
 ) -> Result<AccessClaims, AccessTokenError> {
+    verify_access_token_in(keys, policy, token, now, &mut Vec::new()).map(ClaimsRef::into_owned)
+}
+
+/// The same, without copying a claim: they stand in `buffer`, which has room for a token after its first use.
+///
+/// # Errors
+/// As [`verify_access_token`].
+pub fn verify_access_token_in<'a>(
+    keys: &KeySet,
+    policy: &AccessPolicy,
+    token: &str,
+    now: Timestamp,
+    buffer: &'a mut Vec<u8>,
+) -> Result<ClaimsRef<'a>, AccessTokenError> {
     use AccessTokenError::{Expired, Invalid, Malformed};
 
     let parts = Parts::of(token).ok_or(Malformed)?;
-    let header = header::decode_object(parts.header).ok_or(Malformed)?;
-    let claims = header::decode_object(parts.claims).ok_or(Malformed)?;
-    let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| Malformed)?;
+    let Decoded { header, claims, signature } = parts.decode(buffer).ok_or(Malformed)?;
+    let header: Header<'_> = serde_json::from_slice(header).map_err(|_| Malformed)?;
     let key = header.kid.as_deref().and_then(|kid| keys.signing_key(kid)).ok_or(Invalid)?;
     if header.alg != key.algorithm.as_str() || !header.is_access_token() || header.asks_for_more() {
         return Err(Invalid);
     }
 
-    let signature = URL_SAFE_NO_PAD.decode(parts.signature).map_err(|_| Malformed)?;
-    if !key.verifying.verifies(parts.signed.as_bytes(), &signature) {
+    let signature = signature.ok_or(Malformed)?;
+    if !key.verifying.verifies(parts.signed.as_bytes(), signature) {
         return Err(Invalid);
     }
 
-    let NotBefore { nbf } = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
-    let claims: AccessClaims = serde_json::from_slice(&claims).map_err(|_| Invalid)?;
+    let claims: ClaimsRef<'a> = serde_json::from_slice(claims).map_err(|_| Invalid)?;
 
     let (now, skew) = (now.as_secs(), policy.skew.as_secs());
     let lifetime = claims.exp.checked_sub(claims.iat).ok_or(Invalid)?;
     let for_this = claims.iss == policy.issuer && claims.aud == policy.audience && subject_fits(&claims.sub);
-    let begun = claims.iat.max(nbf.unwrap_or(0)) <= now.saturating_add(skew);
+    let begun = claims.iat.max(claims.nbf.unwrap_or(0)) <= now.saturating_add(skew);
     if !for_this || !begun || lifetime > policy.lifetime.as_secs() {
         return Err(Invalid);
     }
     if claims.exp <= now.saturating_sub(skew) { Err(Expired) } else { Ok(claims) }
-}
-
-/// We never write it; a token that has it must be past it (RFC 7519 section 4.1.5).
-#[derive(Deserialize)]
-struct NotBefore {
-    #[serde(default, deserialize_with = "not_null")]
-    nbf: Option<u64>,
-}
-
-/// A claim may be absent; when it is there, `null` is a wrong type like any other.
-fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 fn subject_fits(subject: &str) -> bool {

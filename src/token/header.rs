@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::KeySet;
+use super::claims::Text;
 
 /// No access token of ours is longer, and none that is longer is looked at.
 pub const ACCESS_TOKEN_BYTES_MAX: usize = 8 * 1024;
@@ -35,6 +36,32 @@ impl<'a> Parts<'a> {
         let ours = [header, claims, signature].iter().all(|part| !part.is_empty() && !part.contains('.'));
         ours.then_some(Parts { signed, header, claims, signature })
     }
+
+    /// Decodes all three in `buffer`, whatever stood there. None if header or claims are no objects.
+    pub fn decode<'b>(&self, buffer: &'b mut Vec<u8>) -> Option<Decoded<'b>> {
+        buffer.clear();
+        // At once for the three of them, and each is rounded up.
+        buffer.reserve(self.signed.len() + self.signature.len());
+        let mut part = |part: &str| {
+            URL_SAFE_NO_PAD.decode_vec(part, buffer).ok()?;
+            Some(buffer.len())
+        };
+        let header_end = part(self.header)?;
+        let claims_end = part(self.claims)?;
+        let signature_is_good = part(self.signature).is_some();
+        let (header, rest) = buffer.split_at(header_end);
+        let (claims, signature) = rest.split_at(claims_end - header_end);
+        let are_objects = [header, claims].iter().all(|json| json.first() == Some(&b'{'));
+        are_objects.then_some(Decoded { header, claims, signature: signature_is_good.then_some(signature) })
+    }
+}
+
+/// The bytes of a token's parts.
+pub(super) struct Decoded<'a> {
+    pub header: &'a [u8],
+    pub claims: &'a [u8],
+    /// None if it is no base64url.
+    pub signature: Option<&'a [u8]>,
 }
 
 /// The members of a header that mean something to us. A member that is there twice is an error of the parser, and so is
@@ -44,9 +71,9 @@ pub(super) struct Header<'a> {
     #[serde(borrow)]
     pub alg: Cow<'a, str>,
     #[serde(borrow)]
-    pub kid: Option<Cow<'a, str>>,
+    pub kid: Option<Text<'a>>,
     #[serde(borrow)]
-    pub typ: Option<Cow<'a, str>>,
+    pub typ: Option<Text<'a>>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
     #[serde(default, deserialize_with = "present")]

@@ -10,6 +10,7 @@
 //! a text that does not verify costs more than its length; a secret has a `Debug` that shows it.
 
 mod access;
+mod claims;
 mod client;
 pub(crate) mod der;
 #[cfg(any(test, fuzzing))]
@@ -22,8 +23,10 @@ mod refresh;
 mod sealed;
 
 pub use access::{
-    AccessClaims, AccessGrant, AccessPolicy, AccessTokenError, IssueError, issue_access_token, verify_access_token,
+    AccessGrant, AccessPolicy, AccessTokenError, IssueError, issue_access_token, verify_access_token,
+    verify_access_token_in,
 };
+pub use claims::{AccessClaims, ClaimsRef, Text};
 pub use header::ACCESS_TOKEN_BYTES_MAX;
 pub use jwk::{Algorithm, KeyStatus, KeyUse, PrivateJwk, PrivateJwkSet, SecretMember, UnknownAlgorithm};
 pub use key_set::{KeyName, KeySet, KeySetError};

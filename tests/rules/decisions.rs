@@ -93,7 +93,7 @@ impl Facts for Known<'_> {
             session_exp: NOW_S + 86_400,
             app_session: None,
         };
-        Identity::from_claims(claims).map(Arc::new)
+        Identity::from_claims(&claims).map(Arc::new)
     }
 
     fn is_ours(&self, token: &str) -> bool {
@@ -160,7 +160,7 @@ impl Case {
             Decision::Forward(grant) => {
                 let route = &policy.routes.routes()[grant.route()].name;
                 let drops: Vec<_> = headers.keys().filter(|name| grant.drops(name)).map(HeaderName::as_str).collect();
-                let identity = grant.identity().map(|identity| format!(" as {}", identity.subject)).unwrap_or_default();
+                let identity = grant.identity().map(|identity| format!(" as {}", identity.subject())).unwrap_or_default();
                 let drops = if drops.is_empty() { String::new() } else { format!(" without {}", drops.join(", ")) };
                 format!("forward {route}{identity}{drops}")
             }
@@ -173,7 +173,7 @@ impl Case {
                     Sender::OtherSite => " to another site",
                 };
                 match service.bearer {
-                    Some(Ok(identity)) => format!("serve {endpoint}{sender} as {}", identity.subject),
+                    Some(Ok(identity)) => format!("serve {endpoint}{sender} as {}", identity.subject()),
                     Some(Err(reason)) => format!("serve {endpoint}{sender} despite {}", reason.as_str()),
                     None => format!("serve {endpoint}{sender}"),
                 }

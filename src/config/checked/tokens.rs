@@ -71,6 +71,8 @@ pub struct AccessToken {
     pub audience: String,
     /// `skew`: how far the clocks of two proxies may be apart, 0 to 60 s. Default 5 s.
     pub skew: Duration,
+    /// `cache_max_entries`: how many verified tokens are remembered, 1 to 10 million. Default 50,000.
+    pub cache_max_entries: usize,
 }
 
 /// How long a login lasts.

@@ -53,6 +53,8 @@ pub(super) fn access_token(top: &Table<'_>) -> AccessToken {
         lifetime: table.get("lifetime").and_then(|item| item.duration(seconds(1), HOUR)).unwrap_or(seconds(900)),
         audience: table.get("audience").and_then(claim).unwrap_or("portcullis".to_owned()),
         skew: table.get("skew").and_then(|item| item.duration(seconds(0), seconds(60))).unwrap_or(seconds(5)),
+        cache_max_entries: table.get("cache_max_entries").and_then(|item| item.number(1, 10_000_000)).unwrap_or(50_000)
+            as usize,
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::rig::{Recorder, Rigged, Unobserved, Users};
 use crate::endpoints::{CookieShape, Endpoints, Request, SameSite};
-use crate::gate::{Endpoint, Identity, IdentityHeaders, Reason, Reply, Sender};
+use crate::gate::{Endpoint, Identity, Reason, Reply, Sender};
 use crate::session::{LateRetry, RotationPolicy, Session, SessionId};
 use crate::store::memory::Memory;
 use crate::store::{Backend, Committed, Mirror, Sessions, Stored};
@@ -172,23 +172,7 @@ impl House {
         if self.mirror.revocations.contains(&claims.sid) {
             return Err(Reason::SessionEnded);
         }
-        let text = |value: &str| HeaderValue::from_str(value).unwrap();
-        Ok(Identity {
-            subject: claims.sub.as_str().into(),
-            roles: claims.roles.iter().map(|role| role.as_str().into()).collect(),
-            scopes: claims.scope.iter().flat_map(|scope| scope.split(' ')).map(Into::into).collect(),
-            session: claims.sid,
-            generation: claims.generation,
-            expires_at: Timestamp::from_secs(claims.exp),
-            session_ends_at: Timestamp::from_secs(claims.session_exp),
-            headers: IdentityHeaders {
-                subject: text(&claims.sub),
-                roles: None,
-                scopes: None,
-                session: text(&claims.sid.to_string()),
-            },
-            app_session: None,
-        })
+        Identity::from_claims(&claims)
     }
 
     /// What the cookie's token says.
