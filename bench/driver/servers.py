@@ -118,7 +118,7 @@ class Lab:
             "store": store,
             "access_token": {"lifetime": "1h"},
             "rotation": {"grace": dress.grace},
-            "limits": {"connections": 10000},
+            "limits": {"connections": 10000, "requests_per_address": "none"},
             "upstreams": {"app": {"servers": [f"http://{self.app}"]}},
             "routes": [{"name": f"r{number}", "path_prefix": f"/r{number}", "upstream": "app"} for number in range(dress.routes - 1)]
             + [{"name": "rest", "upstream": "app"}],
