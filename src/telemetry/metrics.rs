@@ -18,6 +18,7 @@ use prometheus::{Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge
 use self::labels::{Counters, Label};
 pub use self::limits::Limit;
 use self::registrar::Registrar;
+use self::routes::RouteFamilies;
 pub use self::routes::{RouteCounters, RouteTable};
 use self::scraped::Scraped;
 use self::upstreams::UpstreamFamilies;
@@ -37,8 +38,7 @@ pub struct MetricsError(#[from] prometheus::Error);
 /// All metrics of this process.
 pub struct Metrics {
     registry: Registry,
-    http_requests: IntCounterVec,
-    auth_decisions: IntCounterVec,
+    routes: RouteFamilies,
     auth_decision_seconds: Histogram,
     upstreams: UpstreamFamilies,
     logins: IntCounterVec,
@@ -105,16 +105,7 @@ impl Metrics {
         let build_info = make.gauges("build_info", "Always 1; the label says which build this is.", &["version"])?;
         build_info.get_metric_with_label_values(&[version])?.set(1);
         let metrics = Metrics {
-            http_requests: make.counters(
-                "http_requests_total",
-                "Requests that have ended, by route and status code. No route: no route matched. No code: the client left before an answer began.",
-                &["route", "code"],
-            )?,
-            auth_decisions: make.counters(
-                "auth_decisions_total",
-                "Decisions on requests: allowed to the upstream, served by an endpoint of the proxy, or refused for a reason.",
-                &["route", "outcome", "reason"],
-            )?,
+            routes: make.register(RouteFamilies::new()?)?,
             auth_decision_seconds: make.histogram(
                 "auth_decision_seconds",
                 "How long the decision on a request took, the verification of its token included.",
@@ -163,7 +154,7 @@ impl Metrics {
 
     /// The counters of a configuration's routes, in the order of `names`. All of them exist from now on.
     pub fn routes(&self, names: &[&str]) -> Result<RouteTable, MetricsError> {
-        RouteTable::resolve(&self.http_requests, &self.auth_decisions, names)
+        Ok(self.routes.table(names))
     }
 
     /// The measurements of a configuration's upstreams and their servers, in the order given.

@@ -72,7 +72,7 @@ impl Registrar {
         self.register(HistogramVec::new(histogram_opts(name, help, buckets), labels)?)
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, MetricsError> {
+    pub(super) fn register<C: Collector + Clone + 'static>(&self, metric: C) -> Result<C, MetricsError> {
         self.registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
