@@ -94,7 +94,7 @@ pub(super) const LOGIN_PAGE: Keys = &["title", "text", "logo", "stylesheet", "te
 pub(super) const ACCESS_TOKEN: Keys = &["lifetime", "audience", "skew", "cache_max_entries"];
 pub(super) const SESSION: Keys = &["lifetime"];
 pub(super) const ROTATION: Keys = &["grace", "late_retry"];
-pub(super) const REVOCATION: Keys = &["max_staleness", "when_stale"];
+pub(super) const REVOCATION: Keys = &["max_staleness", "when_stale", "max_entries"];
 pub(super) const IDENTITY_HEADERS: Keys = &["subject", "roles", "scopes", "session"];
 pub(super) const LIMITS: Keys = &[
     "connections",

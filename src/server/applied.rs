@@ -81,6 +81,7 @@ impl Applied {
         self.current.store(Arc::new(compiled));
         certificates.show(&self.shown);
         self.state.logins.limit(login_limits(&config.login).throttle);
+        self.state.mirror.revocations.limit(config.revocation.max_entries);
         forget_servers(metrics, &self.config, &config);
         metrics.config_read(Some(Timestamp::now()));
         (self.config, self.certificates) = (Arc::new(config), Arc::new(certificates));

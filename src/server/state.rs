@@ -60,6 +60,7 @@ fn open_with(config: &Config, logs: Logs, with_file: bool) -> Result<(State, Sin
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))?);
     let observe: Arc<dyn Observe> = Arc::clone(&metrics) as Arc<dyn Observe>;
     let mirror = Arc::new(Mirror::new());
+    mirror.revocations.limit(config.revocation.max_entries);
     let access_tail = access_tail(config);
     let mut keeps = None;
     let backend: Arc<dyn Backend> = match &config.store.kind {

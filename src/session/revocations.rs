@@ -1,71 +1,122 @@
 //! Which sessions have ended, as far as access tokens still matter.
 //!
-//! Read on every request: a lookup takes no lock and allocates nothing. The list is cut into shards, each an
-//! immutable sorted array behind an atomic pointer; a writer copies one shard and swaps it in. Its size
+//! Read on every request: a lookup takes no lock and allocates nothing. Ids are random, so a table is found by them as they
+//! are: 256 parts, each an open-addressed table of 20 bytes an entry, at most three quarters full. Writers take turns at a part
+//! and write in place; a part that is full is built anew, and readers get the new one by an atomic pointer. The size of the list
 //! is the rate of logouts times the life of an access token, whatever the number of users.
+//!
+//! What must never happen in here: an entry is missed that was listed, while it matters; one that found no room is not told of.
+
+mod slots;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 
+use self::slots::Slots;
 use super::SessionId;
 use crate::time::Timestamp;
 
-/// A million entries make shards of 256: small to copy, and few to search.
-const SHARDS: usize = 4096;
-
-/// An ended session, and the second (rounded up) after which no access token of it can be alive.
-type Entry = (SessionId, u32);
+const PARTS: usize = 256;
 
 /// The ended sessions that a living access token could still name.
 pub struct RevocationList {
-    shards: Box<[ArcSwap<Box<[Entry]>>]>,
+    parts: Box<[Part]>,
     len: AtomicUsize,
+    len_max: AtomicUsize,
     /// How many have ever been added.
     added: AtomicU64,
+    /// Until when (s) something matters that found no room; 0 if all that matters is listed.
+    missing_until_s: AtomicU64,
+}
+
+/// One of the parts. What is here can be read at any time; who writes holds `writing`.
+#[derive(Default)]
+struct Part {
+    slots: ArcSwapOption<Slots>,
+    writing: Mutex<Written>,
+}
+
+/// What writers know of a part.
+#[derive(Default)]
+struct Written {
+    listed: usize,
+    /// Slots that are not empty: what is listed, and what was.
+    used: usize,
+    /// Nothing here runs out before this (s).
+    earliest_s: u32,
 }
 
 impl RevocationList {
-    /// An empty list.
+    /// An empty list with room for any number.
     pub fn new() -> RevocationList {
-        let shards = (0..SHARDS).map(|_| ArcSwap::from_pointee(Box::default())).collect();
-        RevocationList { shards, len: AtomicUsize::new(0), added: AtomicU64::new(0) }
+        RevocationList {
+            parts: (0..PARTS).map(|_| Part::default()).collect(),
+            len: AtomicUsize::new(0),
+            len_max: AtomicUsize::new(usize::MAX),
+            added: AtomicU64::new(0),
+            missing_until_s: AtomicU64::new(0),
+        }
+    }
+
+    /// No more than so many are listed from now on. What is listed stays.
+    pub fn limit(&self, len_max: usize) {
+        self.len_max.store(len_max, Ordering::Relaxed);
     }
 
     /// Is `session` listed?
     pub fn contains(&self, session: &SessionId) -> bool {
-        let shard = self.shard(session).load();
-        !shard.is_empty() && shard.binary_search_by(|(id, _)| id.cmp(session)).is_ok()
+        self.until_s(session).is_some()
     }
 
     /// Until when `session` is listed, if it is.
     pub fn until(&self, session: &SessionId) -> Option<Timestamp> {
-        let shard = self.shard(session).load();
-        let place = shard.binary_search_by(|(id, _)| id.cmp(session)).ok()?;
-        Some(Timestamp::from_secs(shard[place].1.into()))
+        self.until_s(session).map(|until_s| Timestamp::from_secs(until_s.into()))
     }
 
-    /// Lists `session` until `until`. Listing it again keeps the later time.
+    fn until_s(&self, session: &SessionId) -> Option<u32> {
+        let slots = self.part(session).slots.load();
+        Some(slots.as_ref()?.find(session)?.until_s())
+    }
+
+    /// Makes room for so many at once: what is then listed takes no more memory than it has to.
+    pub fn reserve(&self, count: usize) {
+        // They are spread at random: three standard deviations are room for nearly all parts.
+        let each = count.min(self.len_max.load(Ordering::Relaxed)) / PARTS;
+        let each = each + 3 * each.isqrt();
+        for part in &self.parts {
+            let mut written = part.write();
+            if Slots::len_for(written.listed.max(each)) > part.slots.load().as_ref().map_or(0, |slots| slots.len()) {
+                part.rebuild(&mut written, Slots::tight_len_for(each));
+            }
+        }
+    }
+
+    /// Lists `session` until `until`. Listing it again keeps the later time. If there is no room, the list is incomplete from now
+    /// on: see [`RevocationList::is_complete`].
     pub fn insert(&self, session: SessionId, until: Timestamp) {
         let until_s = u32::try_from(until.as_millis().div_ceil(1000)).unwrap_or(u32::MAX);
-        let mut added = 0;
-        self.shard(&session).rcu(|shard| {
-            let mut entries = Vec::with_capacity(shard.len() + 1);
-            entries.extend_from_slice(shard);
-            match entries.binary_search_by(|(id, _)| id.cmp(&session)) {
-                Ok(place) => {
-                    entries[place].1 = entries[place].1.max(until_s);
-                    added = 0;
-                }
-                Err(place) => {
-                    entries.insert(place, (session, until_s));
-                    added = 1;
-                }
-            }
-            entries.into_boxed_slice()
-        });
-        self.len.fetch_add(added, Ordering::Relaxed);
-        self.added.fetch_add(added as u64, Ordering::Release);
+        let part = self.part(&session);
+        let mut written = part.write();
+        if let Some(slots) = &*part.slots.load()
+            && let Some(slot) = slots.find(&session)
+        {
+            return slot.extend(until_s);
+        }
+        if self.len.fetch_add(1, Ordering::Relaxed) >= self.len_max.load(Ordering::Relaxed) {
+            self.len.fetch_sub(1, Ordering::Relaxed);
+            self.missing_until_s.fetch_max(until_s.into(), Ordering::Release);
+        } else {
+            part.insert(&mut written, &session, until_s);
+        }
+        self.added.fetch_add(1, Ordering::Release);
+    }
+
+    /// Is everything listed that matters? If something found no room, nobody can say of any session that it has not ended, until
+    /// the last of what is missing does not matter any more.
+    pub fn is_complete(&self) -> bool {
+        self.missing_until_s.load(Ordering::Acquire) == 0
     }
 
     /// How many sessions have ever been listed. Whoever finds this as it was has missed none.
@@ -76,18 +127,13 @@ impl RevocationList {
     /// Drops what no living access token can name any more.
     pub fn remove_expired(&self, now: Timestamp) {
         let now_s = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        for shard in &self.shards {
-            if !shard.load().iter().any(|(_, until_s)| *until_s < now_s) {
-                continue;
-            }
-            let mut removed = 0;
-            shard.rcu(|entries| {
-                let kept: Box<[Entry]> = entries.iter().filter(|(_, until_s)| *until_s >= now_s).copied().collect();
-                removed = entries.len() - kept.len();
-                kept
-            });
+        for part in &self.parts {
+            let removed = part.remove_expired(now_s);
             self.len.fetch_sub(removed, Ordering::Relaxed);
         }
+        let is_over = |until_s| (until_s < u64::from(now_s)).then_some(0);
+        // An error means that something missing matters still.
+        let _ = self.missing_until_s.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_over);
     }
 
     /// How many sessions are listed.
@@ -103,18 +149,73 @@ impl RevocationList {
     /// What is listed of one partition, with the time until which it matters: what a proxy gives back to a
     /// store that lost its memory.
     pub fn of_partition(&self, partition: usize) -> Vec<(SessionId, Timestamp)> {
-        let shards = self.shards.iter().map(ArcSwap::load);
-        shards
-            .flat_map(|shard| shard.to_vec())
-            .filter(|(id, _)| id.partition() == partition)
-            .map(|(id, until_s)| (id, Timestamp::from_secs(until_s.into())))
-            .collect()
+        let mut listed = Vec::new();
+        for part in &self.parts {
+            // So that nothing is written while it is copied.
+            let _writing = part.write();
+            if let Some(slots) = &*part.slots.load() {
+                let entries = slots.listed().filter(|(id, _)| id.partition() == partition);
+                listed.extend(entries.map(|(id, until_s)| (id, Timestamp::from_secs(until_s.into()))));
+            }
+        }
+        listed
     }
 
-    fn shard(&self, session: &SessionId) -> &ArcSwap<Box<[Entry]>> {
-        let bytes = session.as_bytes();
-        // Random bytes of the id: the first one is not.
-        &self.shards[usize::from(u16::from_le_bytes([bytes[1], bytes[2]])) % SHARDS]
+    fn part(&self, session: &SessionId) -> &Part {
+        // A random byte of the id: the first one is not.
+        &self.parts[usize::from(session.as_bytes()[1])]
+    }
+}
+
+impl Part {
+    fn write(&self) -> MutexGuard<'_, Written> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists one that is not listed.
+    fn insert(&self, written: &mut Written, session: &SessionId, until_s: u32) {
+        let room = self.slots.load().as_ref().map_or(0, |slots| slots.room());
+        if written.used + 1 > room {
+            self.rebuild(written, Slots::len_for(written.listed + 1));
+        }
+        if let Some(slots) = &*self.slots.load() {
+            written.used += usize::from(slots.put(session, until_s));
+        }
+        written.earliest_s = if written.listed == 0 { until_s } else { written.earliest_s.min(until_s) };
+        written.listed += 1;
+    }
+
+    /// The same entries in a table of so many slots, or of as many as they need.
+    fn rebuild(&self, written: &mut Written, len: usize) {
+        let slots = Slots::new(len.max(Slots::tight_len_for(written.listed)));
+        if let Some(old) = &*self.slots.load() {
+            for (id, until_s) in old.listed() {
+                slots.put(&id, until_s);
+            }
+        }
+        written.used = written.listed;
+        self.slots.store(Some(Arc::new(slots)));
+    }
+
+    fn remove_expired(&self, now_s: u32) -> usize {
+        let mut written = self.write();
+        if written.listed == 0 || written.earliest_s >= now_s {
+            return 0;
+        }
+        let (mut removed, mut len) = (0, 0);
+        if let Some(slots) = &*self.slots.load() {
+            (removed, written.earliest_s) = slots.remove_expired(now_s);
+            len = slots.len();
+        }
+        written.listed -= removed;
+        let needed = Slots::len_for(written.listed);
+        if written.listed == 0 {
+            self.slots.store(None);
+            written.used = 0;
+        } else if len > needed + needed / 8 {
+            self.rebuild(&mut written, needed);
+        }
+        removed
     }
 }
 
@@ -125,67 +226,4 @@ impl Default for RevocationList {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn id(number: u64) -> SessionId {
-        let mut random = [0; 15];
-        random[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-        SessionId::new("demo", random)
-    }
-
-    #[test]
-    fn lists_exactly_what_was_inserted_until_it_expires() {
-        let list = RevocationList::new();
-        let now = Timestamp::from_secs(1_700_000_000);
-        for number in 0..10_000 {
-            list.insert(id(number), now.plus(Duration::from_secs(number % 10)));
-        }
-        assert_eq!(list.len(), 10_000);
-        assert!((0..10_000).all(|number| list.contains(&id(number))));
-        assert!((10_000..20_000).all(|number| !list.contains(&id(number))));
-
-        list.remove_expired(now.plus(Duration::from_secs(5)));
-        assert_eq!(list.len(), 5_000);
-        assert!((0..10_000).all(|number| list.contains(&id(number)) == (number % 10 >= 5)));
-    }
-
-    #[test]
-    fn listing_again_never_shortens() {
-        let list = RevocationList::new();
-        let now = Timestamp::from_secs(1_700_000_000);
-        list.insert(id(1), now.plus(Duration::from_secs(900)));
-        list.insert(id(1), now);
-        list.remove_expired(now.plus(Duration::from_secs(899)));
-        assert!(list.contains(&id(1)));
-        assert_eq!((list.until(&id(1)), list.until(&id(2))), (Some(now.plus(Duration::from_secs(900))), None));
-        assert_eq!(list.len(), 1);
-    }
-
-    #[test]
-    fn an_entry_stays_through_the_second_it_names() {
-        let list = RevocationList::new();
-        list.insert(id(1), Timestamp::from_millis(1_700_000_000_001));
-        list.remove_expired(Timestamp::from_millis(1_700_000_001_999));
-        assert!(list.contains(&id(1)), "a part of a second is rounded up");
-        list.remove_expired(Timestamp::from_secs(1_700_000_002));
-        assert!(!list.contains(&id(1)));
-    }
-
-    #[test]
-    fn readers_never_miss_an_entry_while_others_are_written() {
-        let list = RevocationList::new();
-        let until = Timestamp::from_secs(1_700_000_000);
-        list.insert(id(0), until);
-        std::thread::scope(|scope| {
-            for writer in 0..2 {
-                let list = &list;
-                scope.spawn(move || (1..5_000).for_each(|number| list.insert(id(number * 2 + writer), until)));
-            }
-            scope.spawn(|| (0..200_000).for_each(|_| assert!(list.contains(&id(0)))));
-        });
-        assert_eq!(list.len(), 1 + 2 * 4_999);
-    }
-}
+mod tests;

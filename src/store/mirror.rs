@@ -2,7 +2,7 @@
 //!
 //! Freshness is measured on this machine's monotonic clock, so that clocks that are apart cannot fake it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::session::{PARTITIONS, RevocationList, SessionId};
@@ -27,6 +27,8 @@ pub struct Mirror {
     synced_ms: [AtomicU64; PARTITIONS],
     /// Milliseconds since `started` before which no revocation is forgotten.
     held_until_ms: AtomicU64,
+    /// That there are too many revocations has been said.
+    was_full: AtomicBool,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -41,6 +43,7 @@ impl Mirror {
             started_at: Timestamp::now(),
             synced_ms: std::array::from_fn(|_| AtomicU64::new(NEVER)),
             held_until_ms: AtomicU64::new(0),
+            was_full: AtomicBool::new(false),
         }
     }
 
@@ -77,13 +80,27 @@ impl Mirror {
         }
     }
 
-    /// Forgets revocations that no longer matter.
+    /// Forgets revocations that no longer matter. To be called now and then: it also says when there are too many.
     pub fn remove_expired(&self) {
         self.revocations.remove_expired(self.time_to_forget_revocations());
+        let is_full = !self.revocations.is_complete();
+        if self.was_full.swap(is_full, Ordering::Relaxed) != is_full {
+            let count = self.revocations.len();
+            match is_full {
+                true => tracing::error!(
+                    count,
+                    "more sessions have ended than `revocation.max_entries`: protected routes answer 503 until those beyond it do not matter"
+                ),
+                false => tracing::warn!(count, "all sessions that have ended are listed again"),
+            }
+        }
     }
 
-    /// How old is what is known of a partition?
+    /// How old is what is known of a partition? Nothing is known of any while there are more revocations than there is room for.
     pub fn partition_freshness(&self, partition: usize, now: Instant) -> Freshness {
+        if !self.revocations.is_complete() {
+            return Freshness::Unknown;
+        }
         match self.synced_ms[partition].load(Ordering::Acquire) {
             NEVER => Freshness::Unknown,
             ALWAYS => Freshness::Age(Duration::ZERO),

@@ -160,7 +160,8 @@ impl Case {
             Decision::Forward(grant) => {
                 let route = &policy.routes.routes()[grant.route()].name;
                 let drops: Vec<_> = headers.keys().filter(|name| grant.drops(name)).map(HeaderName::as_str).collect();
-                let identity = grant.identity().map(|identity| format!(" as {}", identity.subject())).unwrap_or_default();
+                let identity =
+                    grant.identity().map(|identity| format!(" as {}", identity.subject())).unwrap_or_default();
                 let drops = if drops.is_empty() { String::new() } else { format!(" without {}", drops.join(", ")) };
                 format!("forward {route}{identity}{drops}")
             }

@@ -13,6 +13,9 @@ use crate::store::Mirror;
 
 /// Sessions are small and the operating system caches the file as well.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// For reading many revocations once: what that leaves in the cache would only take up memory.
+const LOADING_CACHE_BYTES: usize = 1024 * 1024;
+const MANY_REVOCATIONS: u64 = 100_000;
 
 pub(in crate::store) struct Shelf {
     path: PathBuf,
@@ -30,17 +33,32 @@ pub(in crate::store) struct Shelf {
 impl Shelf {
     /// Opens or creates the file, and lists in `mirror` the revocations that it holds.
     pub(in crate::store) fn open(path: &Path, mirror: &Mirror, access_tail: Duration) -> Result<Shelf, EmbeddedError> {
-        let database = open(path)?;
         let shelf = Shelf {
             path: path.to_owned(),
-            database: RwLock::new(Some(database)),
+            database: RwLock::new(Some(open(path, CACHE_BYTES)?)),
             broken: AtomicBool::new(false),
             complained: AtomicBool::new(false),
             away: AtomicBool::new(false),
             access_tail,
         };
-        shelf.load(mirror).map_err(|error| EmbeddedError::of(path, error))?;
+        let of_file = |error| EmbeddedError::of(path, error);
+        let many = shelf.with(tables::revocations_len).map_err(of_file)? > MANY_REVOCATIONS;
+        if many {
+            shelf.open_again(LOADING_CACHE_BYTES)?;
+        }
+        shelf.load(mirror).map_err(of_file)?;
+        if many {
+            shelf.open_again(CACHE_BYTES)?;
+        }
         Ok(shelf)
+    }
+
+    fn open_again(&self, cache_bytes: usize) -> Result<(), EmbeddedError> {
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The file is locked by the database that is being replaced, so that one goes first.
+        drop(slot.take());
+        *slot = Some(open(&self.path, cache_bytes)?);
+        Ok(())
     }
 
     /// Where the file is.
@@ -119,14 +137,9 @@ impl Shelf {
                 tracing::error!(%error, path = %self.path.display(), "the file of sessions cannot be opened again; trying on");
             }
         };
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        // The file is locked by the database that is being replaced, so that one goes first.
-        drop(slot.take());
-        match open(&self.path) {
-            Ok(database) => *slot = Some(database),
-            Err(error) => return say(&error),
+        if let Err(error) = self.open_again(CACHE_BYTES) {
+            return say(&error);
         }
-        drop(slot);
         match self.load(mirror) {
             Ok(()) => {
                 self.broken.store(false, Ordering::Release);
@@ -139,17 +152,14 @@ impl Shelf {
 
     fn load(&self, mirror: &Mirror) -> Result<(), redb::Error> {
         mirror.hold(self.access_tail);
-        for (session, until) in self.with(tables::revocations)? {
-            mirror.revocations.insert(session, until);
-        }
-        Ok(())
+        self.with(|database| tables::list_revocations(database, &mirror.revocations))
     }
 }
 
-fn open(path: &Path) -> Result<Database, EmbeddedError> {
+fn open(path: &Path, cache_bytes: usize) -> Result<Database, EmbeddedError> {
     create_private(path).map_err(|source| EmbeddedError::Io { path: path.to_owned(), source })?;
     // The database panics on some damaged files.
-    let opened = std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).create(path));
+    let opened = std::panic::catch_unwind(|| Database::builder().set_cache_size(cache_bytes).create(path));
     let database = match opened {
         Ok(opened) => opened.map_err(|error| EmbeddedError::of_open(path, error))?,
         Err(_) => return Err(EmbeddedError::damaged(path, "the database panicked while reading it")),

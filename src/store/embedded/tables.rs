@@ -9,7 +9,7 @@ use redb::{
     Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
 
-use crate::session::{self, EndReason, PARTITIONS, Session, SessionId};
+use crate::session::{self, EndReason, PARTITIONS, RevocationList, Session, SessionId};
 use crate::store::{Committed, StoreError, record};
 use crate::time::Timestamp;
 
@@ -108,15 +108,21 @@ pub(super) fn records(
     Ok(records)
 }
 
-/// The revocations, with the time until which they matter. Also those that are over by the clock of now, which may be wrong.
-pub(in crate::store) fn revocations(database: &Database) -> Result<Vec<(SessionId, Timestamp)>, redb::Error> {
+/// How many revocations there are.
+pub(in crate::store) fn revocations_len(database: &Database) -> Result<u64, redb::Error> {
+    Ok(database.begin_read()?.open_table(REVOCATIONS)?.len()?)
+}
+
+/// Lists the revocations, with the time until which they matter. Also those that are over by the clock of now, which may be wrong.
+pub(in crate::store) fn list_revocations(database: &Database, list: &RevocationList) -> Result<(), redb::Error> {
     let revocations = database.begin_read()?.open_table(REVOCATIONS)?;
-    let mut listed = Vec::new();
-    for entry in revocations.iter()? {
+    list.reserve(usize::try_from(revocations.len()?).unwrap_or(usize::MAX));
+    // If there is no room for all, those come last that matter for the shortest time.
+    for entry in revocations.iter()?.rev() {
         let (until_ms, id) = entry?.0.value();
-        listed.push((SessionId::from_bytes(id), Timestamp::from_millis(until_ms)));
+        list.insert(SessionId::from_bytes(id), Timestamp::from_millis(until_ms));
     }
-    Ok(listed)
+    Ok(())
 }
 
 /// Judges one change against the record as the transaction sees it, and writes it if nothing has come between.
