@@ -24,7 +24,7 @@ impl<'a> Witness<'a> {
     }
 
     pub fn access_token(identity: &'a Identity) -> Witness<'a> {
-        Witness { id: identity.session, subject: identity.subject(), ends_at: identity.session_ends_at }
+        Witness { id: identity.session, subject: identity.subject(), ends_at: identity.session_ends_at() }
     }
 
     pub fn record(session: &'a Session) -> Witness<'a> {

@@ -31,7 +31,7 @@ impl Endpoints {
             roles: &identity.rights().roles,
             scope: identity.rights().scopes.join(" "),
             expires_in: identity.expires_at.since(now).as_secs(),
-            session_expires_in: identity.session_ends_at.since(now).as_secs(),
+            session_expires_in: identity.session_ends_at().since(now).as_secs(),
         };
         Reply::json(StatusCode::OK, &userinfo)
     }

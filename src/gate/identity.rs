@@ -25,10 +25,10 @@ pub struct Identity {
     pub generation: u32,
     /// Claim `exp`.
     pub expires_at: Timestamp,
-    /// When the session ends, whatever is refreshed. Claim `session_exp`.
-    pub session_ends_at: Timestamp,
     /// By what it is remembered; zeros if it is not.
     pub remembered: Remembered,
+    /// In seconds since the epoch.
+    session_ends_s: u32,
     subject: HeaderValue,
     session_text: HeaderValue,
     rights: Arc<Rights>,
@@ -76,7 +76,7 @@ impl Identity {
             session: claims.sid,
             generation: claims.generation,
             expires_at: Timestamp::from_secs(claims.exp),
-            session_ends_at: Timestamp::from_secs(claims.session_exp),
+            session_ends_s: u32::try_from(claims.session_exp).unwrap_or(u32::MAX),
             remembered: Remembered::default(),
             subject: header_value(texts.slice(SESSION_ID_TEXT_BYTES..))?,
             session_text: header_value(texts.slice(..SESSION_ID_TEXT_BYTES))?,
@@ -99,6 +99,11 @@ impl Identity {
     pub fn subject(&self) -> &str {
         // It was made of a text.
         std::str::from_utf8(self.subject.as_bytes()).unwrap_or_default()
+    }
+
+    /// When the session ends, whatever is refreshed. Claim `session_exp`.
+    pub fn session_ends_at(&self) -> Timestamp {
+        Timestamp::from_secs(self.session_ends_s.into())
     }
 
     /// What the subject may do.
