@@ -135,3 +135,25 @@ impl Default for Mirror {
         Mirror::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_more_than_there_is_room_for_nothing_is_known() {
+        let mirror = Mirror::new();
+        mirror.always_fresh();
+        mirror.revocations.limit(1);
+        let session = |number| SessionId::from_bytes([number; 16]);
+        let fresh = || mirror.freshness(&session(9), Instant::now()) != Freshness::Unknown;
+        mirror.revocations.insert(session(1), Timestamp::from_secs(1 << 40));
+        assert!(fresh());
+        mirror.revocations.insert(session(2), Timestamp::from_secs(1));
+        assert!(!fresh(), "no session can be said not to have ended");
+        assert_eq!(mirror.worst_freshness(Instant::now()), Freshness::Unknown);
+        // It was over long ago.
+        mirror.remove_expired();
+        assert!(fresh());
+    }
+}

@@ -15,7 +15,7 @@ use crate::store::Mirror;
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// For reading many revocations once: what that leaves in the cache would only take up memory.
 const LOADING_CACHE_BYTES: usize = 1024 * 1024;
-const MANY_REVOCATIONS: u64 = 100_000;
+const MANY_REVOCATIONS: u64 = 10_000;
 
 pub(in crate::store) struct Shelf {
     path: PathBuf,
@@ -177,4 +177,41 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::SessionId;
+    use crate::time::Timestamp;
+
+    #[test]
+    fn however_many_revocations_there_are_all_are_listed_and_the_file_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessions.redb");
+        let until = Timestamp::from_secs(1 << 31);
+        let id = |number: u64| SessionId::from_bytes((u128::from(number) << 64 | u128::from(number)).to_be_bytes());
+        let open = || {
+            let mirror = Mirror::new();
+            let shelf = Shelf::open(&path, &mirror, Duration::from_secs(900)).unwrap();
+            (shelf, mirror)
+        };
+        let end = |shelf: &Shelf, numbers: std::ops::Range<u64>| {
+            shelf
+                .with(|database| {
+                    let transaction = database.begin_write()?;
+                    tables::revoke_all(&transaction, numbers.map(id), until)?;
+                    Ok(transaction.commit()?)
+                })
+                .unwrap();
+        };
+        for (known, next) in [(0, 10), (10, MANY_REVOCATIONS + 1), (MANY_REVOCATIONS + 1, MANY_REVOCATIONS + 2)] {
+            let (shelf, mirror) = open();
+            assert_eq!(mirror.revocations.len() as u64, known);
+            assert!((0..known).all(|number| mirror.revocations.until(&id(number)) == Some(until)));
+            end(&shelf, known..next);
+        }
+        let (_shelf, mirror) = open();
+        assert_eq!(mirror.revocations.len() as u64, MANY_REVOCATIONS + 2);
+    }
 }

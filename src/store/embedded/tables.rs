@@ -108,6 +108,20 @@ pub(super) fn records(
     Ok(records)
 }
 
+/// For tests that need many.
+#[cfg(test)]
+pub(super) fn revoke_all(
+    transaction: &WriteTransaction,
+    ids: impl Iterator<Item = SessionId>,
+    until: Timestamp,
+) -> Result<(), redb::Error> {
+    let mut revocations = transaction.open_table(REVOCATIONS)?;
+    for id in ids {
+        revocations.insert((until.as_millis(), *id.as_bytes()), ())?;
+    }
+    Ok(())
+}
+
 /// How many revocations there are.
 pub(in crate::store) fn revocations_len(database: &Database) -> Result<u64, redb::Error> {
     Ok(database.begin_read()?.open_table(REVOCATIONS)?.len()?)
