@@ -35,8 +35,12 @@ impl UsedMarks {
         (UsedMarks { queue: sender }, UsedMarksWriter { queue: receiver })
     }
 
-    /// An access token of this generation of the session has been seen. Never waits.
+    /// An access token of this generation of the session has been seen. Never waits. That of a login has none before it which
+    /// could come back too late, so its use means nothing, and the store is not asked about each login.
     pub fn seen(&self, session: SessionId, generation: u32) {
+        if generation == 0 {
+            return;
+        }
         // Full: the mark is lost, which is safe.
         let _ = self.queue.try_send((session, generation));
     }
@@ -72,5 +76,20 @@ async fn mark(sessions: &Sessions, id: &SessionId, generation: u32) {
             Ok(Committed::Conflict) => continue,
             Ok(Committed::Yes) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_generation_is_not_asked_about() {
+        let (marks, mut writer) = UsedMarks::new();
+        let session = SessionId::from_bytes([7; 16]);
+        marks.seen(session, 0);
+        marks.seen(session, 1);
+        assert_eq!(writer.queue.try_recv(), Ok((session, 1)));
+        assert!(writer.queue.try_recv().is_err());
     }
 }

@@ -194,3 +194,27 @@ fn every_row_of_the_contract_s_table() {
         }
     }
 }
+
+/// So the store need not hear of it.
+#[test]
+fn whether_the_first_generation_was_used_decides_nothing() {
+    let key = KeyId::from("key 1");
+    for (presented, after, late_retry) in [(0, SECOND), (0, HOUR), (1, SECOND), (2, HOUR)]
+        .into_iter()
+        .flat_map(|(presented, after)| [LateRetry::SameClient, LateRetry::Any].map(|late| (presented, after, late)))
+    {
+        let attempt = Attempt {
+            generation: presented,
+            now: START.plus(after),
+            mark_of_record_key: ClientMark([SAME; 16]),
+            mark_of_active_key: ClientMark([SAME; 16]),
+            mark_of_presented_key: ClientMark([SAME; 16]),
+            active_mac_key: &key,
+            presented_mac_key: &key,
+            known_ended: false,
+        };
+        let policy = RotationPolicy { grace: GRACE, late_retry };
+        let outcomes = [false, true].map(|used| rotate(Some(&Session { used, ..fresh() }), &attempt, &policy));
+        assert_eq!(outcomes[0], outcomes[1], "{presented} after {after:?}");
+    }
+}
