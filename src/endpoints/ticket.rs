@@ -29,6 +29,7 @@ impl Endpoints {
         let refused = || Refused::request(request.bearer_refused.unwrap_or(Reason::TokenMissing));
         let identity = request.identity.ok_or_else(refused)?;
         let token = bearer(request.headers, &AUTHORIZATION).map_err(Refused::request)?.ok_or_else(refused)?;
+        let token = token.text().map_err(Refused::request)?;
         let ticket = SessionId::new(identity.subject(), random()?);
         let sealed = self.keys.seal(&ticket, token, random()?).ok_or_else(|| Refused::request(Reason::Internal))?;
         self.sessions.put_ticket(&ticket, Bytes::from(sealed), LIFETIME).await?;

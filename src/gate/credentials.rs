@@ -1,19 +1,60 @@
 //! Finding the access token in a request (RFC 6750 section 2.1), and never two.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Reason;
+use super::head::RequestHead;
+use super::known::{Known, Repeated};
+
+/// What stands in the place of a bearer token. Whether it can be one is not known until it is asked for its text: of one that was
+/// verified before it need not be asked again, and tokens are long.
+#[derive(Clone, Copy)]
+pub struct Bearer<'a>(&'a [u8]);
+
+impl<'a> Bearer<'a> {
+    /// Its bytes, whatever they are.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The token. Refused: a list of several, and what is no `b64token` (RFC 6750 section 2.1).
+    pub fn text(self) -> Result<&'a str, Reason> {
+        if self.0.contains(&b',') {
+            return Err(Reason::CredentialsAmbiguous);
+        }
+        // All bytes at once, not up to the first bad one: so it is done many at a time.
+        let is_token = !self.0.is_empty() && self.0.iter().fold(true, |all, &byte| all & is_token_byte(byte));
+        match std::str::from_utf8(self.0) {
+            Ok(token) if is_token => Ok(token),
+            _ => Err(Reason::TokenMalformed),
+        }
+    }
+}
 
 /// The bearer token that the header `name` carries. None if there is none: no field, or one of another scheme.
 ///
-/// A header of its own, other than `Authorization`, may hold the bare token. Two fields, or a list in one, are refused.
-pub fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Reason> {
+/// A header of its own, other than `Authorization`, may hold the bare token. Two fields are refused.
+pub fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<Bearer<'a>>, Reason> {
     let mut fields = headers.get_all(name).iter();
-    let Some(field) = fields.next() else { return Ok(None) };
-    if fields.next().is_some() {
-        return Err(Reason::CredentialsAmbiguous);
+    let field = fields.next();
+    in_field(if fields.next().is_none() { Ok(field) } else { Err(Repeated) }, name)
+}
+
+/// The same of a head that was read.
+pub(super) fn bearer_of<'a>(head: &RequestHead<'a>, name: &HeaderName) -> Result<Option<Bearer<'a>>, Reason> {
+    if *name == AUTHORIZATION {
+        in_field(head.known.only(Known::Authorization), name)
+    } else {
+        bearer(head.headers, name)
     }
+}
+
+fn in_field<'a>(
+    field: Result<Option<&'a HeaderValue>, Repeated>,
+    name: &HeaderName,
+) -> Result<Option<Bearer<'a>>, Reason> {
+    let Some(field) = field.map_err(|Repeated| Reason::CredentialsAmbiguous)? else { return Ok(None) };
     let field = field.as_bytes();
     let token = match field.split_at_checked(7) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => token.trim_ascii_start(),
@@ -21,19 +62,11 @@ pub fn bearer<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'
         _ if name == AUTHORIZATION => return without_bearer(field),
         _ => field,
     };
-    if token.contains(&b',') {
-        return Err(Reason::CredentialsAmbiguous);
-    }
-    // All bytes at once, not up to the first bad one: so it is done many at a time, and tokens are long.
-    let is_token = !token.is_empty() && token.iter().fold(true, |all, &byte| all & is_token_byte(byte));
-    match std::str::from_utf8(token) {
-        Ok(token) if is_token => Ok(Some(token)),
-        _ => Err(Reason::TokenMalformed),
-    }
+    Ok(Some(Bearer(token)))
 }
 
 /// A field of another scheme is not for us, unless a bearer token hides in it.
-fn without_bearer(field: &[u8]) -> Result<Option<&'static str>, Reason> {
+fn without_bearer(field: &[u8]) -> Result<Option<Bearer<'static>>, Reason> {
     let hides_bearer = field
         .windows(7)
         .any(|window| window.eq_ignore_ascii_case(b"bearer ") || window.eq_ignore_ascii_case(b"bearer\t"));
@@ -50,8 +83,6 @@ fn is_token_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn read(name: &str, fields: &[&str]) -> Result<Option<String>, Reason> {
@@ -60,7 +91,8 @@ mod tests {
         for field in fields {
             headers.append(&name, HeaderValue::from_bytes(field.as_bytes()).unwrap());
         }
-        bearer(&headers, &name).map(|token| token.map(str::to_owned))
+        let token = bearer(&headers, &name)?.map(Bearer::text).transpose()?;
+        Ok(token.map(str::to_owned))
     }
 
     #[test]

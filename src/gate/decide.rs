@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::Reason;
 use super::cookies::is_navigation;
-use super::credentials::bearer;
+use super::credentials::bearer_of;
 use super::endpoint::Endpoint;
 use super::head::RequestHead;
 use super::identity::Identity;
@@ -18,7 +18,7 @@ use super::origin::Sender;
 use super::policy::{ENDPOINT_TOKEN_HEADER, Policy};
 use super::reply::Reply;
 use super::route::{Auth, Match, Route};
-use super::who::{identify, in_cookie, verify_now, who};
+use super::who::{identify_bearer, in_cookie, verify_bearer, who};
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
@@ -37,6 +37,10 @@ pub enum Knowledge {
 pub trait Facts {
     /// The time.
     fn now(&self) -> Timestamp;
+    /// Whose token this is, if these very bytes were verified before and are remembered.
+    fn remembered(&self, _token: &[u8]) -> Option<Arc<Identity>> {
+        None
+    }
     /// Whose token this is, if its signature and claims are good. It may have expired since it was first seen.
     fn verify(&self, token: &str) -> Result<Arc<Identity>, Reason>;
     /// Is this a token that names a key of ours, good or not?
@@ -203,15 +207,16 @@ fn find_target<'t>(policy: &'t Policy, head: &RequestHead<'_>) -> Result<Target<
         endpoint.map_or(Target::Rule(rule), Target::Endpoint)
     };
     let target = aim(head.path.decoded(), false);
+    let has_upper_case = policy.routes.has_upper_case();
+    if head.path.is_plain() && !has_upper_case {
+        return Ok(target);
+    }
     let takes_encoded_slashes = match target {
         Target::Rule(Match::Route(index)) => policy.routes.routes()[index].encoded_slashes,
         _ => false,
     };
     let ambiguous = (head.path.has_encoded_slash() && !takes_encoded_slashes)
-        || head
-            .path
-            .other_readings(policy.routes.has_upper_case())
-            .any(|reading| aim(&reading.path, reading.case_is_folded) != target);
+        || head.path.other_readings(has_upper_case).any(|reading| aim(&reading.path, reading.case_is_folded) != target);
     if ambiguous { Err(Reason::PathAmbiguous) } else { Ok(target) }
 }
 
@@ -298,18 +303,19 @@ fn serve(policy: &Policy, endpoint: Endpoint, head: &RequestHead<'_>, facts: &im
     if endpoint.changes_state() && sender == Sender::OtherSite {
         return Err(Denial::new(Reason::CrossSite));
     }
-    let token = || bearer(head.headers, &ENDPOINT_TOKEN_HEADER);
+    let token = || bearer_of(head, &ENDPOINT_TOKEN_HEADER);
     let bearer = match endpoint {
         Endpoint::Login | Endpoint::LoginPage | Endpoint::Refresh | Endpoint::LogoutAll | Endpoint::Jwks => None,
         // Ending a session needs no fresh knowledge of endings.
         Endpoint::Logout => {
-            let in_header =
-                token().and_then(|token| token.map(|token| verify_now(policy, token, facts)).transpose()).transpose();
+            let in_header = token()
+                .and_then(|token| token.map(|token| verify_bearer(policy, token, facts)).transpose())
+                .transpose();
             in_header.or_else(|| Some(Ok(in_cookie(policy, head, facts)?)))
         }
         Endpoint::Userinfo | Endpoint::Ticket => {
             let token = token().and_then(|token| token.ok_or(Reason::TokenMissing));
-            let identity = token.and_then(|token| identify(policy, token, facts)).map_err(Denial::new)?;
+            let identity = token.and_then(|token| identify_bearer(policy, token, facts)).map_err(Denial::new)?;
             Some(Ok(identity))
         }
     };

@@ -2,11 +2,11 @@
 //!
 //! What must never happen in here: two readers of one head see two paths, two hosts or two bodies.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 
 use super::Reason;
 use super::host::Host;
+use super::known::{Known, KnownFields};
 use super::path::Path;
 
 /// How the client reached us, as the client sees it.
@@ -56,6 +56,8 @@ pub struct RequestHead<'a> {
     pub host: Host<'a>,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// Those of them that are often asked for.
+    pub known: KnownFields<'a>,
     /// How the client reached us.
     pub scheme: Scheme,
 }
@@ -67,14 +69,11 @@ impl<'a> RequestHead<'a> {
         if raw.method == Method::TRACE || raw.method == Method::CONNECT {
             return Err(Reason::HeadMalformed);
         }
-        check_framing(raw.headers)?;
+        let known = KnownFields::of(raw.headers);
+        check_framing(&known)?;
 
         let (absolute_authority, target) = split_absolute(raw.target);
-        let mut hosts = raw.headers.get_all(HOST).iter().map(|host| host.as_bytes());
-        let host_field = hosts.next();
-        if hosts.next().is_some() {
-            return Err(Reason::HostAmbiguous);
-        }
+        let host_field = known.only(Known::Host).map_err(|_| Reason::HostAmbiguous)?.map(|host| host.as_bytes());
         let named = [raw.authority.map(str::as_bytes), absolute_authority, host_field];
         let mut named = named.into_iter().flatten();
         let authority = named.next().ok_or(Reason::HostAmbiguous)?;
@@ -92,17 +91,17 @@ impl<'a> RequestHead<'a> {
             path: Path::read(target).map_err(|_| Reason::PathAmbiguous)?,
             host: Host::read(authority).ok_or(Reason::HostAmbiguous)?,
             headers: raw.headers,
+            known,
             scheme: raw.scheme,
         })
     }
 }
 
 /// RFC 9112 sections 6.1 and 6.3: one way to tell where the body ends.
-fn check_framing(headers: &HeaderMap) -> Result<(), Reason> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let length = lengths.next();
-    let coding = codings.next();
+fn check_framing(fields: &KnownFields<'_>) -> Result<(), Reason> {
+    let (Ok(length), Ok(coding)) = (fields.only(Known::ContentLength), fields.only(Known::TransferEncoding)) else {
+        return Err(Reason::HeadMalformed);
+    };
     let is_number = |length: &http::HeaderValue| {
         let digits = length.as_bytes();
         !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
@@ -113,10 +112,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Reason> {
         (None, Some(coding)) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     };
-    match one_framing && lengths.next().is_none() && codings.next().is_none() {
-        true => Ok(()),
-        false => Err(Reason::HeadMalformed),
-    }
+    if one_framing { Ok(()) } else { Err(Reason::HeadMalformed) }
 }
 
 /// Splits an absolute-form target into its authority and the origin-form that is forwarded.

@@ -7,33 +7,52 @@ use std::borrow::Cow;
 /// The host that a request is for, without its port, in lower case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Host<'a> {
-    name: Cow<'a, str>,
+    name: Cow<'a, [u8]>,
     /// As it was sent, with the port: what an `Origin` is compared with.
-    authority: &'a str,
+    authority: &'a [u8],
 }
+
+/// What a byte may be in a name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plain,
+    Upper,
+    Dot,
+    Colon,
+    Other,
+}
+
+const CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut byte = 0;
+    while byte < classes.len() {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => Class::Plain,
+            b'A'..=b'Z' => Class::Upper,
+            b'.' => Class::Dot,
+            b':' => Class::Colon,
+            _ => Class::Other,
+        };
+        byte += 1;
+    }
+    classes
+};
 
 impl<'a> Host<'a> {
     /// Reads `host [":" port]` (RFC 9110 section 7.2). None if it is not plainly that: user information, a trailing dot,
     /// percent-encoding and everything that a reader could take for a list or a path are refused.
     pub fn read(authority: &'a [u8]) -> Option<Host<'a>> {
-        let authority = std::str::from_utf8(authority).ok()?;
-        let (name, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (address, after) = rest.split_once(']')?;
-                address.parse::<std::net::Ipv6Addr>().ok()?;
-                let name = &authority[..address.len() + 2];
-                (name, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-            }
-            // Byte by byte: hosts are too short for a search that has to be prepared.
-            None => match authority.bytes().position(|byte| byte == b':') {
-                Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
-                None => (authority, None),
-            },
+        let (name_bytes, has_upper_case) = match authority {
+            [b'[', rest @ ..] => (address_length(rest)? + 2, rest.iter().any(u8::is_ascii_uppercase)),
+            _ => name_length(authority)?,
         };
-        if !(name.starts_with('[') || is_name(name.as_bytes())) || port.is_some_and(|port| !is_port(port)) {
-            return None;
+        let (name, rest) = authority.split_at_checked(name_bytes)?;
+        match rest {
+            [] => {}
+            [b':', port @ ..] if is_port(port) => {}
+            _ => return None,
         }
-        let name = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let name = match has_upper_case {
             true => Cow::Owned(name.to_ascii_lowercase()),
             false => Cow::Borrowed(name),
         };
@@ -41,7 +60,7 @@ impl<'a> Host<'a> {
     }
 
     /// The name or address, in lower case, without the port.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &[u8] {
         &self.name
     }
 
@@ -50,31 +69,50 @@ impl<'a> Host<'a> {
         let Some(origin) = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")) else {
             return false;
         };
-        let default_port = if scheme == "https" { ":443" } else { ":80" };
-        let without_default = |authority: &'a str| authority.strip_suffix(default_port).unwrap_or(authority);
-        let ours = without_default(self.authority);
-        let theirs = origin.strip_suffix(default_port).unwrap_or(origin);
+        let default_port: &[u8] = if scheme == "https" { b":443" } else { b":80" };
+        let ours = self.authority.strip_suffix(default_port).unwrap_or(self.authority);
+        let theirs = origin.as_bytes().strip_suffix(default_port).unwrap_or(origin.as_bytes());
         ours.eq_ignore_ascii_case(theirs)
     }
 }
 
-/// Labels of letters, digits, `-` and `_`, none of them empty, with dots between them.
-fn is_name(name: &[u8]) -> bool {
-    let mut label_bytes = 0;
-    let is_well_formed = name.iter().all(|byte| match byte {
-        b'.' => std::mem::take(&mut label_bytes) > 0,
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => {
-            label_bytes += 1;
-            true
+/// How long the name is at the start of an authority, and whether it has upper-case letters. Labels of letters, digits, `-` and
+/// `_`, none of them empty, with dots between them.
+fn name_length(authority: &[u8]) -> Option<(usize, bool)> {
+    let (mut before, mut has_upper_case) = (Class::Dot, false);
+    let mut length = authority.len();
+    for (at, &byte) in authority.iter().enumerate() {
+        let class = CLASSES[usize::from(byte)];
+        match class {
+            Class::Plain => {}
+            Class::Upper => has_upper_case = true,
+            Class::Dot if before == Class::Dot => return None,
+            Class::Dot => {}
+            Class::Colon => {
+                length = at;
+                break;
+            }
+            Class::Other => return None,
         }
-        _ => false,
-    });
-    is_well_formed && label_bytes > 0 && name.len() <= 253
+        before = class;
+    }
+    (before != Class::Dot && length <= 253).then_some((length, has_upper_case))
+}
+
+/// How long the IPv6 address is that stands before a closing bracket.
+fn address_length(rest: &[u8]) -> Option<usize> {
+    let length = rest.iter().position(|&byte| byte == b']')?;
+    std::str::from_utf8(&rest[..length]).ok()?.parse::<std::net::Ipv6Addr>().ok()?;
+    Some(length)
 }
 
 /// Digits alone: the standard library also takes `+80`.
-fn is_port(port: &str) -> bool {
-    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+fn is_port(port: &[u8]) -> bool {
+    let value = port.iter().try_fold(0_u32, |value, byte| {
+        let value = value * 10 + u32::from(byte.is_ascii_digit().then(|| byte - b'0')?);
+        (value <= u32::from(u16::MAX)).then_some(value)
+    });
+    !port.is_empty() && value.is_some()
 }
 
 #[cfg(test)]
@@ -90,8 +128,10 @@ mod tests {
             ("[::1]:8080", "[::1]"),
             ("[::1]", "[::1]"),
             ("my_app", "my_app"),
+            ("a:00065535", "a"),
+            ("[::FFFF]", "[::ffff]"),
         ] {
-            assert_eq!(Host::read(authority.as_bytes()).unwrap().name(), name, "{authority}");
+            assert_eq!(Host::read(authority.as_bytes()).unwrap().name(), name.as_bytes(), "{authority}");
         }
     }
 
@@ -107,7 +147,11 @@ mod tests {
             "example.com:",
             "example.com:http",
             "a:1:2",
-            "example.com:99999",
+            "example.com:65536",
+            "example.com:18446744073709551616",
+            "[::1]:",
+            "[\u{e4}]",
+            "a.:80",
             "example.com:+80",
             "a,b",
             "a b",

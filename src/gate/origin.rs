@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::head::RequestHead;
+use super::known::Known;
 use super::reply::Reply;
 
 /// Which origins other than our own are trusted, and what their scripts may do.
@@ -64,10 +65,10 @@ pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch
 impl Origins {
     /// Who sends this request? Browsers say where a request comes from; whoever says nothing is not a browser.
     pub fn sender(&self, head: &RequestHead<'_>) -> Sender {
-        let mut origins = head.headers.get_all(ORIGIN).iter();
+        let Ok(origin) = head.known.only(Known::Origin) else { return Sender::OtherSite };
         let mut sites = head.headers.get_all(SEC_FETCH_SITE).iter();
-        let (origin, site) = (origins.next(), sites.next());
-        if origins.next().is_some() || sites.next().is_some() {
+        let site = sites.next();
+        if sites.next().is_some() {
             return Sender::OtherSite;
         }
         let among = |who, is_among| if is_among { who } else { Sender::OtherSite };
@@ -83,8 +84,8 @@ impl Origins {
     }
 
     /// What lets the sending script read the answer. None if CORS is not configured for its origin.
-    pub fn answer(&self, headers: &HeaderMap) -> Option<CorsAnswer> {
-        let origin = headers.get(ORIGIN)?;
+    pub fn answer(&self, head: &RequestHead<'_>) -> Option<CorsAnswer> {
+        let origin = head.known.first(Known::Origin)?;
         let with_credentials = lists(&self.cors, origin).is_some();
         let is_listed = with_credentials || lists(&self.web_views, origin).is_some();
         is_listed.then(|| CorsAnswer { origin: origin.clone(), with_credentials })
@@ -103,7 +104,7 @@ impl Origins {
 
     /// Is this a preflight that we answer? It carries no credentials, so it is answered before any is looked for.
     pub fn is_preflight(&self, head: &RequestHead<'_>) -> bool {
-        let Some(origin) = head.headers.get(ORIGIN) else { return false };
+        let Some(origin) = head.known.first(Known::Origin) else { return false };
         (self.decides_cors() || lists(&self.web_views, origin).is_some())
             && head.method == Method::OPTIONS
             && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)

@@ -29,12 +29,17 @@ pub struct Ambiguous;
 impl<'a> Path<'a> {
     /// Reads the path of an origin-form target (RFC 9112 section 3.2.1): everything before the first `?`.
     pub fn read(target: &'a [u8]) -> Result<Path<'a>, Ambiguous> {
-        let end = target.iter().position(|&byte| byte == b'?').unwrap_or(target.len());
+        let plain_bytes = plain_bytes(target);
+        let (rest, is_plain) = match &target[plain_bytes..] {
+            rest @ ([] | [b'?', ..]) => (rest, true),
+            rest => (rest, false),
+        };
+        let end = plain_bytes + rest.iter().position(|&byte| byte == b'?').unwrap_or(rest.len());
         let (raw, query) = target.split_at(end);
         if raw.first() != Some(&b'/') || !query.iter().all(|&byte| is_query_byte(byte)) {
             return Err(Ambiguous);
         }
-        if is_plain(raw) {
+        if is_plain {
             return Ok(Path { decoded: Cow::Borrowed(raw), opaque_slashes: None, unusual: 0 });
         }
         Path::read_closely(raw)
@@ -62,6 +67,11 @@ impl<'a> Path<'a> {
     /// The path, percent-decoded once: the first of its readings.
     pub fn decoded(&self) -> &[u8] {
         &self.decoded
+    }
+
+    /// Whether there is no other reading of it, unless rules have upper case.
+    pub fn is_plain(&self) -> bool {
+        self.unusual == 0 && self.opaque_slashes.is_none()
     }
 
     /// Whether it holds an encoded slash, which only a route that asks for it may take.
@@ -92,16 +102,27 @@ pub struct Reading {
 /// A character that no decoded path holds: it stands for an encoded slash in a reading that does not split there.
 const OPAQUE: u8 = 0;
 
-/// Nothing but segments of characters that every reader takes for themselves, as in most requests. There is no dot, no escape, no
-/// parameter, no upper case and no empty segment, so there is nothing to be decoded and only one reading.
-fn is_plain(raw: &[u8]) -> bool {
-    let is_plain_byte = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'/');
+/// Characters that every reader takes for themselves.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = matches!(byte as u8, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'/');
+        byte += 1;
+    }
+    plain
+};
+
+/// How many bytes at the start are segments of those characters alone, as in most requests all are: with no dot, no escape, no
+/// parameter, no upper case and no empty segment, there is nothing to be decoded and only one reading.
+fn plain_bytes(target: &[u8]) -> usize {
     let mut before = 0;
-    raw.iter().all(|&byte| {
+    let stop = target.iter().position(|&byte| {
         let doubled = byte == b'/' && before == b'/';
         before = byte;
-        is_plain_byte(byte) && !doubled
-    })
+        !PLAIN[usize::from(byte)] || doubled
+    });
+    stop.unwrap_or(target.len())
 }
 
 /// RFC 3986 section 3.3: what may stand in a path as it is.
@@ -253,7 +274,9 @@ mod tests {
         fn a_plain_path_is_read_as_if_it_were_read_closely(raw in "/([ab0_~-]{0,3}[/.;A%]{0,2}){0,6}") {
             let raw = raw.as_bytes();
             prop_assert_eq!(Path::read(raw), Path::read_closely(raw));
-            if is_plain(raw) {
+            let with_query = [raw, b"?a//b=%41?"].concat();
+            prop_assert_eq!(Path::read(raw), Path::read(&with_query));
+            if plain_bytes(raw) == raw.len() {
                 prop_assert_eq!(Path::read(raw).map(|path| path.other_readings(false).count()), Ok(0));
             }
         }

@@ -24,12 +24,12 @@ pub struct EndpointTable {
 
 impl EndpointTable {
     /// The endpoint at a host and a percent-decoded path.
-    pub fn find(&self, host: &str, path: &[u8]) -> Option<Endpoint> {
+    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<Endpoint> {
         self.find_by(host, |own| own == path)
     }
 
     /// The endpoint there in the eyes of a reader that folds case.
-    pub fn find_folded(&self, host: &str, path: &[u8]) -> Option<Endpoint> {
+    pub fn find_folded(&self, host: &[u8], path: &[u8]) -> Option<Endpoint> {
         self.find_by(host, |own| own.eq_ignore_ascii_case(path))
     }
 
@@ -46,8 +46,8 @@ impl EndpointTable {
         }
     }
 
-    fn find_by(&self, host: &str, is_path: impl Fn(&[u8]) -> bool) -> Option<Endpoint> {
-        if self.host.as_deref().is_some_and(|own| own != host) {
+    fn find_by(&self, host: &[u8], is_path: impl Fn(&[u8]) -> bool) -> Option<Endpoint> {
+        if self.host.as_deref().is_some_and(|own| own.as_bytes() != host) {
             return None;
         }
         self.paths.iter().find(|(_, own)| is_path(own.as_bytes())).map(|(endpoint, _)| *endpoint)

@@ -114,17 +114,25 @@ pub struct RouteTable {
 /// The patterns of all rules, by host.
 #[derive(Default)]
 struct Patterns {
-    exact_hosts: HashMap<String, Paths>,
-    wildcard_hosts: HashMap<String, Paths>,
+    exact_hosts: HashMap<Vec<u8>, Paths>,
+    wildcard_hosts: HashMap<Vec<u8>, Paths>,
     any_host: Paths,
 }
 
 /// The rules of one host. A value lists the rules of one pattern, those that name methods first.
 #[derive(Default)]
 struct Paths {
-    exact: HashMap<Vec<u8>, Vec<usize>>,
-    prefix: HashMap<Vec<u8>, Vec<usize>>,
-    below: HashMap<Vec<u8>, Vec<usize>>,
+    exact: RulesByPath,
+    prefix: RulesByPath,
+    below: RulesByPath,
+}
+
+/// Rules by a path that stands for their pattern.
+#[derive(Default)]
+struct RulesByPath {
+    rules: HashMap<Vec<u8>, Vec<usize>>,
+    /// How long the paths are, a bit for each length: most of what is looked for is as long as none, and need not be hashed.
+    lengths: u64,
 }
 
 impl RouteTable {
@@ -151,16 +159,16 @@ impl RouteTable {
     }
 
     /// The rule for a request. `host` is in lower case, without a port; `path` is percent-decoded.
-    pub fn find(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+    pub fn find(&self, host: &[u8], path: &[u8], method: &Method) -> Match<'_> {
         self.choose(&self.patterns, host, path, method)
     }
 
     /// The rule for a request in the eyes of a backend that folds case; `path` is in lower case.
-    pub fn find_folded(&self, host: &str, path: &[u8], method: &Method) -> Match<'_> {
+    pub fn find_folded(&self, host: &[u8], path: &[u8], method: &Method) -> Match<'_> {
         self.choose(self.folded.as_ref().unwrap_or(&self.patterns), host, path, method)
     }
 
-    fn choose<'t>(&self, patterns: &'t Patterns, host: &str, path: &[u8], method: &Method) -> Match<'t> {
+    fn choose<'t>(&self, patterns: &'t Patterns, host: &[u8], path: &[u8], method: &Method) -> Match<'t> {
         let Some(rules) = patterns.paths_of(host).rules_for(path) else { return Match::None };
         let naming = |method: &Method| rules.iter().find(|&&index| self.routes[index].methods.contains(method));
         // Who answers GET answers HEAD, unless a rule names that.
@@ -179,8 +187,12 @@ impl Patterns {
         for (index, route) in routes.iter().enumerate() {
             let paths = match &route.host {
                 HostPattern::Any => &mut patterns.any_host,
-                HostPattern::Exact(name) => patterns.exact_hosts.entry(name.to_ascii_lowercase()).or_default(),
-                HostPattern::Below(name) => patterns.wildcard_hosts.entry(name.to_ascii_lowercase()).or_default(),
+                HostPattern::Exact(name) => {
+                    patterns.exact_hosts.entry(name.to_ascii_lowercase().into_bytes()).or_default()
+                }
+                HostPattern::Below(name) => {
+                    patterns.wildcard_hosts.entry(name.to_ascii_lowercase().into_bytes()).or_default()
+                }
             };
             let same_pattern = paths.rules_of(&route.path, &spell);
             let clash = same_pattern.iter().find(|&&other| overlaps(&routes[other].methods, &route.methods));
@@ -195,13 +207,14 @@ impl Patterns {
         Ok(patterns)
     }
 
-    fn paths_of(&self, host: &str) -> &Paths {
+    fn paths_of(&self, host: &[u8]) -> &Paths {
         if let Some(paths) = self.exact_hosts.get(host) {
             return paths;
         }
         if !self.wildcard_hosts.is_empty() {
             let mut rest = host;
-            while let Some((_, suffix)) = rest.split_once('.') {
+            while let Some(dot) = rest.iter().position(|&byte| byte == b'.') {
+                let suffix = &rest[dot + 1..];
                 if let Some(paths) = self.wildcard_hosts.get(suffix) {
                     return paths;
                 }
@@ -224,13 +237,29 @@ fn overlaps(left: &[Method], right: &[Method]) -> bool {
     (left.is_empty() && right.is_empty()) || left.iter().any(|method| right.contains(method))
 }
 
+impl RulesByPath {
+    fn rules_of(&mut self, path: Vec<u8>) -> &mut Vec<usize> {
+        self.lengths |= RulesByPath::bit(path.len());
+        self.rules.entry(path).or_default()
+    }
+
+    fn get(&self, path: &[u8]) -> Option<&Vec<usize>> {
+        (self.lengths & RulesByPath::bit(path.len()) != 0).then(|| self.rules.get(path)).flatten()
+    }
+
+    /// All long paths share the last bit.
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
+    }
+}
+
 impl Paths {
     fn rules_of(&mut self, pattern: &PathPattern, spell: impl Fn(&str) -> String) -> &mut Vec<usize> {
         let key = |path: &str| spell(path.strip_suffix('/').unwrap_or(path)).into_bytes();
         match pattern {
-            PathPattern::Exact(path) => self.exact.entry(key(path)).or_default(),
-            PathPattern::Prefix(path) if path.ends_with('/') => self.below.entry(key(path)).or_default(),
-            PathPattern::Prefix(path) => self.prefix.entry(key(path)).or_default(),
+            PathPattern::Exact(path) => self.exact.rules_of(key(path)),
+            PathPattern::Prefix(path) if path.ends_with('/') => self.below.rules_of(key(path)),
+            PathPattern::Prefix(path) => self.prefix.rules_of(key(path)),
         }
     }
 

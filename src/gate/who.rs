@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Reason;
 use super::cookies::{cookie, may_speak_by_cookie};
-use super::credentials::bearer;
+use super::credentials::{Bearer, bearer_of};
 use super::decide::{Facts, Knowledge, Question};
 use super::head::RequestHead;
 use super::identity::Identity;
@@ -24,10 +24,10 @@ pub(super) fn who(
     facts: &impl Facts,
 ) -> Result<Result<Option<Arc<Identity>>, Question>, Reason> {
     let from_header = match route.credentials.header {
-        true => bearer(head.headers, &route.token_header)?,
+        true => bearer_of(head, &route.token_header)?,
         false => None,
     };
-    let from_header = from_header.map(|token| identify(policy, token, facts)).transpose()?;
+    let from_header = from_header.map(|token| identify_bearer(policy, token, facts)).transpose()?;
     let ticket = match route.credentials.ticket {
         true => ticket(head.target)?,
         false => None,
@@ -84,6 +84,13 @@ pub(super) fn identify(policy: &Policy, token: &str, facts: &impl Facts) -> Resu
     Ok(identity)
 }
 
+/// The same of a token that came in a header.
+pub(super) fn identify_bearer(policy: &Policy, token: Bearer<'_>, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
+    let identity = verify_bearer(policy, token, facts)?;
+    may_go_on(policy, &identity.session, facts)?;
+    Ok(identity)
+}
+
 /// Does nothing that is known of the session speak against it? Asked again and again of requests that last: a WebSocket, a
 /// stream of events, a download.
 pub fn may_go_on(policy: &Policy, session: &SessionId, facts: &impl Facts) -> Result<(), Reason> {
@@ -103,7 +110,18 @@ pub(super) fn in_cookie(policy: &Policy, head: &RequestHead<'_>, facts: &impl Fa
 }
 
 pub(super) fn verify_now(policy: &Policy, token: &str, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
-    let identity = facts.verify(token)?;
+    is_current(policy, facts.verify(token)?, facts)
+}
+
+pub(super) fn verify_bearer(policy: &Policy, token: Bearer<'_>, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
+    let identity = match facts.remembered(token.as_bytes()) {
+        Some(identity) => identity,
+        None => facts.verify(token.text()?)?,
+    };
+    is_current(policy, identity, facts)
+}
+
+fn is_current(policy: &Policy, identity: Arc<Identity>, facts: &impl Facts) -> Result<Arc<Identity>, Reason> {
     match facts.now() < identity.expires_at.plus(policy.skew) {
         true => Ok(identity),
         false => Err(Reason::TokenExpired),

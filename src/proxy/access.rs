@@ -23,13 +23,21 @@ use crate::time::Timestamp;
 pub(super) struct Asked {
     method: Method,
     /// The host, and then the path.
-    text: Vec<u8>,
+    text: Text,
     host_bytes: usize,
     version: Version,
     endpoint: Option<&'static str>,
     /// Who asked an endpoint of ours.
     identity: Option<Arc<Identity>>,
 }
+
+/// Most are short, and need no further memory.
+enum Text {
+    Short([u8; SHORT], usize),
+    Long(Box<[u8]>),
+}
+
+const SHORT: usize = 64;
 
 /// How a request ended.
 pub(super) struct Ending {
@@ -53,12 +61,9 @@ impl Asked {
         let (host, path) = (plain_host(host), plain_path(header.raw_path()));
         let host = &host[..host.len().min(HOST_BYTES_MAX)];
         let path = &path[..path.len().min(PATH_BYTES_MAX)];
-        let mut text = Vec::with_capacity(host.len() + path.len());
-        text.extend_from_slice(host);
-        text.extend_from_slice(path);
         Asked {
             method: header.method.clone(),
-            text,
+            text: Text::of(host, path),
             host_bytes: host.len(),
             version: header.version,
             endpoint: None,
@@ -71,6 +76,29 @@ impl Asked {
         if let Decision::Serve(service) = decision {
             self.endpoint = Some(service.endpoint.as_str());
             self.identity = service.bearer.as_ref().and_then(|bearer| bearer.as_ref().ok()).cloned();
+        }
+    }
+}
+
+impl Text {
+    fn of(host: &[u8], path: &[u8]) -> Text {
+        let mut short = [0; SHORT];
+        let length = host.len() + path.len();
+        match short.get_mut(..length) {
+            Some(place) => {
+                let (first, second) = place.split_at_mut(host.len());
+                first.copy_from_slice(host);
+                second.copy_from_slice(path);
+                Text::Short(short, length)
+            }
+            None => Text::Long([host, path].concat().into_boxed_slice()),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Short(bytes, length) => bytes.get(..*length).unwrap_or_default(),
+            Text::Long(bytes) => bytes,
         }
     }
 }
@@ -138,7 +166,7 @@ pub(super) fn write(context: &Context, ending: &Ending) {
     let identity = asked.identity.as_deref().or(of_grant);
     let route = context.route.and_then(|route| compiled.policy.routes.routes().get(route));
     let upstream = context.grant.as_ref().and_then(|grant| compiled.upstreams.get(grant.upstream()));
-    let (host, path) = asked.text.split_at(asked.host_bytes);
+    let (host, path) = asked.text.as_bytes().split_at_checked(asked.host_bytes).unwrap_or_default();
     log.write(&Access {
         at: context.at,
         request_id: context.request_id.as_ref().map_or(&[], |id| id.as_bytes()),
@@ -208,6 +236,14 @@ const fn version(version: Version) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_and_path_are_kept_whatever_their_length() {
+        for (host, path) in [(0, 0), (9, 3), (0, SHORT), (SHORT, 0), (1, SHORT), (HOST_BYTES_MAX, PATH_BYTES_MAX)] {
+            let (host, path) = (vec![b'h'; host], vec![b'p'; path]);
+            assert_eq!(Text::of(&host, &path).as_bytes(), [&host[..], &path].concat());
+        }
+    }
 
     #[test]
     fn of_a_target_only_the_path_is_kept() {

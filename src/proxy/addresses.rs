@@ -85,9 +85,10 @@ impl Addresses {
 
     /// Who has an IPv6 address has 2^64 of them (RFC 6177): they are one.
     fn places(&self, address: IpAddr) -> [usize; 2] {
+        // One number, as that is hashed at once. Those of IPv4 are in a network of IPv6 that nobody is in (RFC 4291 section 2.5.5).
         let network = match address.to_canonical() {
-            IpAddr::V4(address) => (true, u64::from(address.to_bits())),
-            IpAddr::V6(address) => (false, (address.to_bits() >> 64) as u64),
+            IpAddr::V4(address) => 0xffff << 32 | u64::from(address.to_bits()),
+            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
         };
         let hash = self.key.hash_one(network);
         [hash as usize % CELLS, (hash >> 32) as usize % CELLS]

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use pingora::http::RequestHeader;
 
 use super::access::{self, Asked, Ending};
 use super::compiled::Compiled;
-use super::forward::RequestIds;
 use super::live::Listed;
 use super::pace::Pace;
+use super::request_ids::RequestIds;
 use super::shutdown::Flying;
 use super::trace::Trace;
 use super::upstream::{Picked, Unavailable};
-use crate::gate::{Client, CorsAnswer, Decision, Grant, Reason, Reply, Scheme};
+use crate::gate::{Client, CorsAnswer, Decision, Grant, KnownNames, Reason, Reply, Scheme};
 use crate::telemetry::Outcome;
 use crate::time::Timestamp;
 
@@ -27,8 +28,10 @@ pub(super) struct Context {
     pub(super) peer: IpAddr,
     pub(super) client: Client,
     pub(super) tls: bool,
+    /// Which of the fields that are often asked for its head can have.
+    pub(super) names: KnownNames,
     /// What is kept for the access log, if there is one.
-    pub(super) asked: Option<Asked>,
+    pub(super) asked: Option<Box<Asked>>,
     pub(super) decision: Option<Outcome>,
     pub(super) decision_took: Duration,
     /// Why it was refused.
@@ -74,6 +77,7 @@ impl Context {
             peer: nobody,
             client: Client { address: nobody, scheme: Scheme::Http, by_trusted_proxy: false },
             tls: false,
+            names: KnownNames::ANY,
             asked: None,
             decision: None,
             decision_took: Duration::ZERO,
@@ -128,8 +132,22 @@ impl Context {
     /// Gives the request its id and its trace, if it has none yet.
     pub(super) fn name(&mut self, ids: &RequestIds, headers: &HeaderMap) {
         if self.request_id.is_none() {
-            let (id, trace) = ids.name(&self.client, headers, self.compiled.new_traces_sampled);
+            let (id, trace) = ids.name(&self.client, headers, self.names, self.compiled.new_traces_sampled);
             (self.request_id, self.trace) = (Some(id), Some(trace));
+        }
+    }
+
+    /// Keeps what was asked for the access log, if there is one.
+    pub(super) fn keep_for_log(&mut self, header: &RequestHeader) {
+        if self.compiled.access.is_some() {
+            self.asked = Some(Box::new(Asked::of(header)));
+        }
+    }
+
+    /// Names the request at once for the access log, if there is one: before anything is waited for, as the request may be cut off then.
+    pub(super) fn name_for_log(&mut self, ids: &RequestIds, headers: &HeaderMap) {
+        if self.asked.is_some() {
+            self.name(ids, headers);
         }
     }
 

@@ -71,8 +71,15 @@ impl Verifier {
         self.rights.retain_some(|rights| Arc::strong_count(rights) > 1);
     }
 
+    fn remembered(&self, token: &[u8]) -> Option<Arc<Identity>> {
+        let key = self.token_keys.key_of(token)?;
+        self.verified.find(hash(key), |known: &Identity| known.remembered == key)
+    }
+
     fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Reason> {
-        let Some(key) = self.token_keys.key_of(token) else { return self.read(token, Remembered::default(), now) };
+        let Some(key) = self.token_keys.key_of(token.as_bytes()) else {
+            return self.read(token, Remembered::default(), now);
+        };
         let (hash, is_meant) = (hash(key), |known: &Identity| known.remembered == key);
         if let Some(identity) = self.verified.find(hash, is_meant) {
             return Ok(identity);
@@ -143,6 +150,10 @@ pub(super) struct RequestFacts<'a> {
 impl Facts for RequestFacts<'_> {
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn remembered(&self, token: &[u8]) -> Option<Arc<Identity>> {
+        self.verifier.remembered(token)
     }
 
     fn verify(&self, token: &str) -> Result<Arc<Identity>, Reason> {

@@ -6,14 +6,13 @@
 //! What must never happen in here: an identity header that is not exactly ours; our cookie or our token goes through.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use pingora::http::RequestHeader;
 
 use super::fields::{Edit, Fields, edit, internal};
-use super::trace::{TRACEPARENT, TRACESTATE, Trace, write_hex};
+use super::trace::{TRACEPARENT, TRACESTATE, Trace};
 use crate::gate::{Client, Grant, IdentityHeaderSpellings, Policy};
 
 /// So many are put in at most, beside one for the cookies and one for the host, which are there already.
@@ -22,7 +21,7 @@ const OURS_MAX: usize = 9;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What one request is forwarded by.
 pub(super) struct Forwarding<'a> {
@@ -304,40 +303,6 @@ pub(super) fn names_one(pair: &[u8], names: &[impl AsRef<str>]) -> bool {
 
 fn holds_ignoring_case(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
-}
-
-/// Names requests: unique within and between processes, and nothing more.
-pub(super) struct RequestIds {
-    process: u64,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    pub(super) fn new(process: u64) -> RequestIds {
-        RequestIds { process, next: AtomicU64::new(1) }
-    }
-
-    /// The id that a trusted proxy gave, or a new one; and the trace that the request belongs to.
-    pub(super) fn name(&self, client: &Client, headers: &HeaderMap, sampled: bool) -> (HeaderValue, Trace) {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        (self.id_for(number, client, headers), Trace::of(headers, self.process, number, sampled))
-    }
-
-    fn id_for(&self, number: u64, client: &Client, headers: &HeaderMap) -> HeaderValue {
-        let plain = |id: &&HeaderValue| {
-            let id = id.as_bytes();
-            !id.is_empty() && id.len() <= 128 && id.iter().all(u8::is_ascii_graphic)
-        };
-        match headers.get(X_REQUEST_ID).filter(|_| client.by_trusted_proxy).filter(plain) {
-            Some(id) => id.clone(),
-            None => {
-                let mut id = [0; 32];
-                write_hex(&mut id[..16], self.process);
-                write_hex(&mut id[16..], number);
-                HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("0"))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod frames;
 mod live;
 mod pace;
 mod phases;
+mod request_ids;
 mod respond;
 mod service;
 mod shutdown;

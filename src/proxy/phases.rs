@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::LOCATION;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -17,23 +17,24 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use tracing::warn;
 
-use super::access::{Asked, Ending};
+use super::access::Ending;
 use super::compiled::Compiled;
 use super::context::{Context, is_answer};
 use super::facts::RequestFacts;
 use super::failure::{is_client_too_slow, reason_of, told};
 use super::fields::{forget_case, forget_case_of_answer};
-use super::forward::{Forwarding, RequestIds};
+use super::forward::Forwarding;
 use super::live::Live;
+use super::request_ids::RequestIds;
 use super::respond;
 use super::service::{Edge, Shared};
 use super::shutdown::InFlight;
 use super::streams::STREAM_IDLE;
 use super::upstream::prepare_for_upgrade;
-use super::wire::{check_size, check_wire, read_head};
+use super::wire::{announced_bytes, check_size, check_wire, read_head};
 use super::{app_session, attempt, body, watch};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Instead, Question, Reason, Reply, Service, decide, ticket};
+use crate::gate::{Decision, Denial, Instead, Known, Question, Reason, Reply, Service, decide, ticket};
 use crate::telemetry::Limit;
 use crate::time::Timestamp;
 
@@ -59,7 +60,9 @@ impl Phases {
 
     /// Decides, and answers the question that the decision may have.
     async fn judge(&self, session: &mut Session, context: &mut Context) -> Decision {
-        match self.decide(session, context, None) {
+        let decision = self.decide(session, context, None);
+        context.name_for_log(&self.request_ids, &session.req_header().headers);
+        match decision {
             Decision::Ask(Question::Renew) => {
                 let headers = &session.req_header().headers;
                 match context.compiled.endpoints.renew(headers, context.client.address).await {
@@ -100,7 +103,8 @@ impl Phases {
             Ok(head) => head,
             Err(reason) => return refuse(reason),
         };
-        context.cors = context.compiled.policy.origins.answer(&header.headers);
+        context.names = head.known.names();
+        context.cors = context.compiled.policy.origins.answer(&head);
         // After a question the clock has gone on.
         let now = if answer.is_some() { Timestamp::now() } else { context.at };
         let facts = RequestFacts { answer, ..context.compiled.facts(now, context.began) };
@@ -158,18 +162,15 @@ impl ProxyHttp for Phases {
         // A client that reads nothing would hold the app's connection for ever.
         session.set_write_timeout(Some(limits.body_timeout));
         context.peer = session.client_addr().and_then(|address| Some(address.as_inet()?.ip())).unwrap_or(context.peer);
-        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        context.tls = tls;
-        context.client = context.compiled.client(context.peer, tls, &session.req_header().headers);
-        if context.compiled.access.is_some() {
-            context.asked = Some(Asked::of(session.req_header()));
-            context.name(&self.request_ids, &session.req_header().headers);
-        }
+        context.tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        context.client = context.compiled.client(context.peer, context.tls, &session.req_header().headers);
+        context.keep_for_log(session.req_header());
         Ok(())
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         if let Err(reply) = self.admit(session, context) {
+            context.name_for_log(&self.request_ids, &session.req_header().headers);
             context.reason = reply.reason;
             respond::write(session, &reply, None).await?;
             return Ok(true);
@@ -183,8 +184,7 @@ impl ProxyHttp for Phases {
         context.decided(&decision);
         let reply = match decision {
             Decision::Forward(grant) => {
-                let announced = session.req_header().headers.get(CONTENT_LENGTH);
-                let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+                let announced = announced_bytes(session.req_header(), context.names);
                 let body_bytes_max = context.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
                 if announced.is_some_and(|length| length > body_bytes_max) {
                     context.compiled.metrics.limit_refused(Limit::BodySize);
@@ -225,7 +225,7 @@ impl ProxyHttp for Phases {
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
         attempt::expect_answer(session, &mut peer, context);
-        if session.is_upgrade_req() {
+        if context.names.may_have(Known::Upgrade) && session.is_upgrade_req() {
             prepare_for_upgrade(&mut peer);
         }
         Phases::expect_body(session, &peer, context);

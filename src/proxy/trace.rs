@@ -6,13 +6,15 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::gate::{Known, KnownNames};
+
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Where the trace id stands: `00-<trace id>-<parent id>-<flags>`.
 const TRACE_ID: std::ops::Range<usize> = 3..35;
 /// How long version 00 is.
-const LENGTH: usize = 55;
+pub(super) const LENGTH: usize = 55;
 
 /// The trace of a request.
 #[derive(Debug)]
@@ -24,14 +26,6 @@ pub(super) enum Trace {
 }
 
 impl Trace {
-    /// The trace that the client names, or a new one. `number` names the request within this process.
-    pub(super) fn of(headers: &HeaderMap, process: u64, number: u64, sampled: bool) -> Trace {
-        match received(headers) {
-            Some(value) => Trace::Received(value.clone()),
-            None => Trace::New(new(process, number, sampled)),
-        }
-    }
-
     /// Its id, in lower-case hex.
     pub(super) fn id(&self) -> &[u8] {
         let (Trace::Received(value) | Trace::New(value)) = self;
@@ -40,7 +34,10 @@ impl Trace {
 }
 
 /// The one valid `traceparent` of a request.
-fn received(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(super) fn received(headers: &HeaderMap, names: KnownNames) -> Option<&HeaderValue> {
+    if !names.may_have(Known::Traceparent) {
+        return None;
+    }
     let mut fields = headers.get_all(TRACEPARENT).iter();
     let value = fields.next()?;
     (fields.next().is_none() && is_valid(value.as_bytes())).then_some(value)
@@ -59,19 +56,18 @@ fn is_valid(value: &[u8]) -> bool {
     well_formed && ends && version != b"ff" && !is_zero(&known[TRACE_ID]) && !is_zero(&known[36..52])
 }
 
-/// A new trace. Its ids have to be spread evenly, and need not be secret: the request's number, mixed with what names the
-/// process, is enough, and asks the system for nothing.
-fn new(process: u64, number: u64, sampled: bool) -> HeaderValue {
+/// The `traceparent` of a new trace. Its ids have to be spread evenly, and need not be secret: the request's number within the
+/// process, mixed with what names the process, is enough, and asks the system for nothing.
+pub(super) fn new(process: u64, number: u64, sampled: bool) -> [u8; LENGTH] {
     let ids = [1, 2, 3]
         .map(|part: u64| mix(process.rotate_left(21).wrapping_mul(2 * part + 1) ^ mix(number.wrapping_mul(4) + part)));
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
     for (at, id) in [3, 19, 36].into_iter().zip(ids) {
         // Never all zeros.
-        write_hex(&mut text[at..at + 16], id | u64::from(at != 19));
+        text[at..at + 16].copy_from_slice(&hex(id | u64::from(at != 19)));
     }
     text[LENGTH - 1] += u8::from(sampled);
-    // Cannot fail: it is ASCII.
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    text
 }
 
 /// A finaliser that spreads consecutive numbers over all bits (that of SplitMix64).
@@ -82,13 +78,23 @@ fn mix(mut value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// Writes a number as 16 digits.
-pub(super) fn write_hex(digits: &mut [u8], number: u64) {
-    for (byte, pair) in number.to_be_bytes().into_iter().zip(digits.chunks_exact_mut(2)) {
-        for (digit, value) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-            *digit = b"0123456789abcdef"[usize::from(value)];
-        }
-    }
+/// A number as 16 lower-case digits.
+pub(super) fn hex(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    digits[..8].copy_from_slice(&hex_of_half((number >> 32) as u32));
+    digits[8..].copy_from_slice(&hex_of_half(number as u32));
+    digits
+}
+
+/// All digits at once, each in a byte of one word.
+fn hex_of_half(number: u32) -> [u8; 8] {
+    let mut values = u64::from(number);
+    values = (values << 16 | values) & 0x0000_ffff_0000_ffff;
+    values = (values << 8 | values) & 0x00ff_00ff_00ff_00ff;
+    values = (values << 4 | values) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One where the value is ten or more.
+    let letters = ((values + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (values + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -99,12 +105,12 @@ mod tests {
 
     const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-    fn of(fields: &[&str]) -> Trace {
+    fn of(fields: &[&str]) -> Option<HeaderValue> {
         let mut headers = HeaderMap::new();
         for field in fields {
             headers.append(TRACEPARENT, HeaderValue::from_bytes(field.as_bytes()).unwrap());
         }
-        Trace::of(&headers, 7, 1, true)
+        received(&headers, KnownNames::ANY).cloned()
     }
 
     #[test]
@@ -112,9 +118,9 @@ mod tests {
         let later = VALID.replacen("00", "cc", 1);
         let longer = format!("{later}-what-the-future-will-be-like");
         for field in [VALID, &VALID.replace("-01", "-00"), &VALID.replace("-01", "-ff"), &later, &longer] {
-            let trace = of(&[field]);
-            assert!(matches!(&trace, Trace::Received(value) if value == field), "{field}");
-            assert_eq!(trace.id(), b"4bf92f3577b34da6a3ce929d0e0e4736");
+            let value = of(&[field]).expect(field);
+            assert_eq!(value, field);
+            assert_eq!(Trace::Received(value).id(), b"4bf92f3577b34da6a3ce929d0e0e4736");
         }
     }
 
@@ -140,9 +146,7 @@ mod tests {
             &[VALID, "x"],
             &["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b\u{e9}-01"],
         ] {
-            let trace = of(fields);
-            let Trace::New(value) = &trace else { panic!("{fields:?} was taken") };
-            assert!(is_valid(value.as_bytes()), "{value:?}");
+            assert_eq!(of(fields), None, "{fields:?}");
         }
     }
 
@@ -150,11 +154,20 @@ mod tests {
     fn new_ones_differ_and_say_whether_they_are_sampled() {
         let all =
             [1, 2, u64::MAX].into_iter().flat_map(|process| (0..2000).map(move |number| new(process, number, false)));
+        let text = |value: &[u8; LENGTH]| String::from_utf8(value.to_vec()).unwrap();
         let (traces, parents): (HashSet<Vec<u8>>, HashSet<Vec<u8>>) = all
-            .inspect(|value| assert!(is_valid(value.as_bytes()) && value.as_bytes().ends_with(b"-00"), "{value:?}"))
-            .map(|value| (value.as_bytes()[TRACE_ID].to_vec(), value.as_bytes()[36..52].to_vec()))
+            .inspect(|value| assert!(is_valid(value) && value.ends_with(b"-00"), "{}", text(value)))
+            .map(|value| (value[TRACE_ID].to_vec(), value[36..52].to_vec()))
             .unzip();
         assert_eq!((traces.len(), parents.len()), (6000, 6000));
-        assert!(new(1, 1, true).as_bytes().ends_with(b"-01"));
+        assert!(new(1, 1, true).ends_with(b"-01"));
+    }
+
+    #[test]
+    fn numbers_are_written_in_hex() {
+        let spread = (0..10_000).map(mix);
+        for number in [0, 1, 9, 10, 15, 16, 0x0123_4567_89ab_cdef, u64::MAX].into_iter().chain(spread) {
+            assert_eq!(hex(number), *format!("{number:016x}").as_bytes());
+        }
     }
 }

@@ -3,13 +3,13 @@
 //! What must never happen in here: a head is judged that is not the one on the wire.
 
 use http::Version;
-use http::header::COOKIE;
-use memchr::{memchr, memchr_iter};
+use http::header::{CONTENT_LENGTH, COOKIE};
+use memchr::memchr_iter;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use super::compiled::Limits;
-use crate::gate::{RawHead, Reason, RequestHead, Scheme};
+use crate::gate::{Known, KnownNames, RawHead, Reason, RequestHead, Scheme};
 use crate::telemetry::Limit;
 
 /// Reads a head strictly.
@@ -23,6 +23,14 @@ pub(super) fn read_head(header: &RequestHeader, scheme: Scheme) -> Result<Reques
         headers: &header.headers,
         scheme,
     })
+}
+
+/// How long the body will be, as far as the head says so.
+pub(super) fn announced_bytes(header: &RequestHeader, names: KnownNames) -> Option<u64> {
+    if !names.may_have(Known::ContentLength) {
+        return None;
+    }
+    header.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Is the head small enough?
@@ -56,7 +64,7 @@ pub(super) fn check_wire(session: &Session) -> Result<(), Reason> {
     let mut lengths_and_codings = 0;
     for end in memchr_iter(b'\n', &raw) {
         let Some(line) = raw[begin..end].strip_suffix(b"\r") else { return Err(Reason::HeadMalformed) };
-        if begin == 0 && target_of(line) != session.req_header().raw_path() {
+        if begin == 0 && !asks_for(line, session.req_header()) {
             return Err(Reason::PathAmbiguous);
         }
         lengths_and_codings += match line.first() {
@@ -69,9 +77,11 @@ pub(super) fn check_wire(session: &Session) -> Result<(), Reason> {
     if begin == 0 || begin < raw.len() || lengths_and_codings > 1 { Err(Reason::HeadMalformed) } else { Ok(()) }
 }
 
-fn target_of(request_line: &[u8]) -> &[u8] {
-    let after_method = memchr(b' ', request_line).map_or(&[][..], |at| &request_line[at + 1..]);
-    memchr(b' ', after_method).map_or(after_method, |at| &after_method[..at])
+/// Does the request line have this method and this target, and nothing else but a version?
+fn asks_for(request_line: &[u8], header: &RequestHeader) -> bool {
+    let after_method = request_line.strip_prefix(header.method.as_str().as_bytes());
+    let target = after_method.and_then(|rest| rest.strip_prefix(b" "));
+    matches!(target.and_then(|rest| rest.strip_prefix(header.raw_path())), Some([] | [b' ', ..]))
 }
 
 fn is_field(line: &[u8], name: &[u8]) -> bool {

@@ -3,6 +3,8 @@
 //! Names, units and order of the fields are what operators build on. What is not known is left out. What must never happen in
 //! here: a query, a header field, or anything else that may carry a secret; a line without a bound.
 
+mod json;
+mod line;
 mod text;
 
 use std::cell::RefCell;
@@ -10,7 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::text::{address, escaped, number, seconds, time};
+use self::json::JsonLine;
+use self::line::Line;
+use self::text::time;
 use super::log::Lane;
 use crate::gate::Reason;
 use crate::time::Timestamp;
@@ -69,7 +73,7 @@ pub struct Access<'a> {
     pub at: Timestamp,
     /// The id by which the upstream knows it.
     pub request_id: &'a [u8],
-    /// The trace that it belongs to (W3C Trace Context).
+    /// The trace that it belongs to (W3C Trace Context): hex digits.
     pub trace_id: &'a [u8],
     /// The client, as far as trusted proxies tell.
     pub client: Option<IpAddr>,
@@ -99,7 +103,7 @@ pub struct Access<'a> {
     pub end: End,
     /// Who it spoke for.
     pub subject: &'a str,
-    /// In which session: its id, which is no secret.
+    /// In which session: its id as text, which is no secret.
     pub session: &'a [u8],
     /// The name of the upstream.
     pub upstream: Option<&'a str>,
@@ -134,128 +138,39 @@ impl AccessLog {
     /// Writes one line. It waits for nobody.
     pub fn write(&self, access: &Access<'_>) {
         thread_local! {
-            static LINE: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(1024));
+            static JSON: RefCell<JsonLine> = RefCell::new(JsonLine::new());
+            static HUMAN: RefCell<Line> = RefCell::new(Line::new());
         }
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            match self.json {
-                true => json(line, access),
-                false => human(line, access),
-            }
-            self.lane.push(line);
-        });
-    }
-}
-
-fn json(line: &mut Vec<u8>, access: &Access<'_>) {
-    let mut object = Object(line);
-    object.0.extend_from_slice(b"{\"timestamp\":\"");
-    time(object.0, access.at);
-    object.0.extend_from_slice(b"\",\"level\":\"INFO\",\"target\":\"access\"");
-    object.text(",\"request_id\":\"", access.request_id, WORD_BYTES_MAX);
-    object.text(",\"trace_id\":\"", access.trace_id, WORD_BYTES_MAX);
-    if let Some(client) = access.client {
-        object.0.extend_from_slice(b",\"client\":\"");
-        address(object.0, client);
-        object.0.push(b'"');
-    }
-    object.text(",\"method\":\"", access.method, WORD_BYTES_MAX);
-    object.text(",\"host\":\"", access.host, HOST_BYTES_MAX);
-    object.text(",\"path\":\"", access.path, PATH_BYTES_MAX);
-    object.text(",\"http_version\":\"", access.http_version.as_bytes(), WORD_BYTES_MAX);
-    object.literal(",\"tls\":", access.tls.map(|tls| if tls { "true" } else { "false" }));
-    object.word(",\"route\":\"", access.route);
-    object.word(",\"endpoint\":\"", access.endpoint);
-    object.word(",\"decision\":\"", access.decision.map(Outcome::as_str));
-    object.word(",\"reason\":\"", access.reason.map(Reason::as_str));
-    object.number(",\"status\":", access.status.map(u64::from));
-    object.word(",\"end\":\"", Some(access.end.as_str()));
-    object.text(",\"subject\":\"", access.subject.as_bytes(), WORD_BYTES_MAX);
-    object.text(",\"session\":\"", access.session, WORD_BYTES_MAX);
-    object.word(",\"upstream\":\"", access.upstream);
-    object.text(",\"server\":\"", access.server.as_bytes(), HOST_BYTES_MAX);
-    object.number(",\"received_bytes\":", Some(access.received_bytes));
-    object.number(",\"sent_bytes\":", Some(access.sent_bytes));
-    object.seconds(",\"decision_seconds\":", access.decision_took);
-    object.seconds(",\"upstream_response_seconds\":", access.upstream_took);
-    object.seconds(",\"duration_seconds\":", access.took);
-    line.extend_from_slice(b"}\n");
-}
-
-/// Members of a JSON object; each `name` brings its comma, its quotes and its colon.
-struct Object<'a>(&'a mut Vec<u8>);
-
-impl Object<'_> {
-    /// Text from outside, if there is any.
-    fn text(&mut self, name: &str, text: &[u8], bytes_max: usize) {
-        if !text.is_empty() {
-            self.0.extend_from_slice(name.as_bytes());
-            shortened(self.0, text, bytes_max);
-            self.0.push(b'"');
+        match self.json {
+            true => JSON.with_borrow_mut(|line| self.lane.push(line.of(access))),
+            false => HUMAN.with_borrow_mut(|line| {
+                line.truncate(0);
+                human(line, access);
+                self.lane.push(line.as_bytes());
+            }),
         }
-    }
-
-    /// A name of ours, made of plain characters.
-    fn word(&mut self, name: &str, word: Option<&str>) {
-        if let Some(word) = word {
-            self.0.extend_from_slice(name.as_bytes());
-            self.0.extend_from_slice(word.as_bytes());
-            self.0.push(b'"');
-        }
-    }
-
-    fn literal(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.0.extend_from_slice(name.as_bytes());
-            self.0.extend_from_slice(value.as_bytes());
-        }
-    }
-
-    fn number(&mut self, name: &str, value: Option<u64>) {
-        if let Some(value) = value {
-            self.0.extend_from_slice(name.as_bytes());
-            number(self.0, value);
-        }
-    }
-
-    fn seconds(&mut self, name: &str, duration: Option<Duration>) {
-        if let Some(duration) = duration {
-            self.0.extend_from_slice(name.as_bytes());
-            seconds(self.0, duration);
-        }
-    }
-}
-
-fn shortened(line: &mut Vec<u8>, text: &[u8], bytes_max: usize) {
-    match text.get(..bytes_max) {
-        Some(start) if text.len() > bytes_max => {
-            // A character that was cut in two becomes U+FFFD, and this says that there was more.
-            escaped(line, start);
-            line.extend_from_slice("…".as_bytes());
-        }
-        _ => escaped(line, text),
     }
 }
 
 /// `15:04:05.123 GET app.example.com/path 200 1.234567s 192.0.2.1 alice app`, and why if something was wrong.
-fn human(line: &mut Vec<u8>, access: &Access<'_>) {
-    time(line, access.at);
-    line.push(b' ');
-    shortened(line, if access.method.is_empty() { b"-" } else { access.method }, WORD_BYTES_MAX);
-    line.push(b' ');
+fn human(line: &mut Line, access: &Access<'_>) {
+    line.put(&time(access.at));
+    line.put(b" ");
+    line.shortened(if access.method.is_empty() { b"-" } else { access.method }, WORD_BYTES_MAX);
+    line.put(b" ");
     word(line, access.host, HOST_BYTES_MAX);
     word(line, if access.path.is_empty() { b"-" } else { access.path }, PATH_BYTES_MAX);
-    line.push(b' ');
+    line.put(b" ");
     match access.status {
-        Some(status) => number(line, status.into()),
-        None => line.push(b'-'),
+        Some(status) => line.number(status.into()),
+        None => line.put(b"-"),
     }
-    line.push(b' ');
-    seconds(line, access.took.unwrap_or_default());
-    line.extend_from_slice(b"s ");
+    line.put(b" ");
+    line.seconds(access.took.unwrap_or_default());
+    line.put(b"s ");
     match access.client {
-        Some(client) => address(line, client),
-        None => line.push(b'-'),
+        Some(client) => line.address(client),
+        None => line.put(b"-"),
     }
     let labelled = [
         (" subject=", Some(access.subject).filter(|subject| !subject.is_empty())),
@@ -267,23 +182,24 @@ fn human(line: &mut Vec<u8>, access: &Access<'_>) {
     ];
     for (label, value) in labelled {
         if let Some(value) = value {
-            line.extend_from_slice(label.as_bytes());
+            line.append(label.as_bytes());
             word(line, value.as_bytes(), WORD_BYTES_MAX);
         }
     }
-    line.push(b'\n');
+    line.put(b"\n");
 }
 
 /// One word for people: blanks in it would look as if something else began there.
-fn word(line: &mut Vec<u8>, text: &[u8], bytes_max: usize) {
-    let begin = line.len();
-    shortened(line, text, bytes_max);
-    if line[begin..].contains(&b' ') {
-        let written = line.split_off(begin);
+fn word(line: &mut Line, text: &[u8], bytes_max: usize) {
+    let begin = line.as_bytes().len();
+    line.shortened(text, bytes_max);
+    if line.as_bytes()[begin..].contains(&b' ') {
+        let written = line.as_bytes()[begin..].to_vec();
+        line.truncate(begin);
         for byte in written {
             match byte {
-                b' ' => line.extend_from_slice(b"\\u0020"),
-                byte => line.push(byte),
+                b' ' => line.put(b"\\u0020"),
+                byte => line.put(&[byte]),
             }
         }
     }

@@ -80,8 +80,8 @@ fn found(table: &RouteTable) -> Vec<usize> {
         for path in paths {
             for method in &methods {
                 for matched in [
-                    table.find(host, path.as_bytes(), method),
-                    table.find_folded(host, path.to_ascii_lowercase().as_bytes(), method),
+                    table.find(host.as_bytes(), path.as_bytes(), method),
+                    table.find_folded(host.as_bytes(), path.to_ascii_lowercase().as_bytes(), method),
                 ] {
                     if let Match::Route(index) = matched {
                         found.push(index);

@@ -63,13 +63,14 @@ fn unknown<'a>() -> Access<'a> {
 }
 
 fn line(json_lines: bool, access: &Access<'_>) -> String {
-    let mut line = Vec::new();
-    if json_lines {
-        json(&mut line, access)
+    let bytes = if json_lines {
+        JsonLine::new().of(access).to_vec()
     } else {
-        human(&mut line, access)
-    }
-    String::from_utf8(line).unwrap()
+        let mut line = Line::new();
+        human(&mut line, access);
+        line.as_bytes().to_vec()
+    };
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -131,11 +132,19 @@ proptest! {
 fn measure() {
     let lines: u64 = std::env::var("LINES_TO_WRITE").ok().and_then(|lines| lines.parse().ok()).unwrap_or(100_000);
     let path = b"/api/v1/projects/42/issues/1234/comments".as_slice();
-    let mut written = Vec::new();
+    let mut line = JsonLine::new();
     for number in 0..lines {
-        written.clear();
         let at = Timestamp::from_millis(1_700_000_000_000 + number);
-        json(&mut written, std::hint::black_box(&Access { at, path, ..access() }));
-        std::hint::black_box(&written);
+        std::hint::black_box(line.of(std::hint::black_box(&Access { at, path, ..access() })));
+    }
+}
+
+#[test]
+fn nothing_of_a_line_remains_for_the_next() {
+    let mut lines = JsonLine::new();
+    let later = Timestamp::from_millis(1_700_000_000_124);
+    let next_day = Timestamp::from_millis(1_700_086_400_000);
+    for one in [access(), unknown(), Access { at: later, ..access() }, Access { at: next_day, ..unknown() }, access()] {
+        assert_eq!(String::from_utf8(lines.of(&one).to_vec()).unwrap(), line(true, &one));
     }
 }

@@ -1,116 +1,93 @@
-//! Pieces of lines, written without the formatting machinery: this runs once a request.
+//! Pieces of text as tables and arithmetic: digits, addresses, times, and which bytes stand for themselves.
 //!
-//! What must never happen in here: bytes that a client chose end a string, a line, or the state of a terminal.
+//! What must never happen in here: a byte is taken for plain that ends a string, a line, or the state of a terminal.
 
-use std::cell::Cell;
-use std::io::Write;
-use std::net::IpAddr;
-use std::time::Duration;
-
-use super::super::log::escape::is_harmful;
 use crate::time::Timestamp;
 
-/// Bytes that stand for themselves in a JSON string: printable ASCII but the quote and the backslash.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        byte += 1;
+/// Are these bytes that all stand for themselves in a JSON string: printable ASCII but the quote and the backslash?
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    match text.last_chunk::<8>() {
+        // Eight at a time. Of the last ones some may be looked at twice, so that no rest remains.
+        Some(last) => {
+            let (words, rest) = text.as_chunks::<8>();
+            let found = if rest.is_empty() { 0 } else { others(last) };
+            words.iter().fold(found, |found, word| found | others(word)) & EACH_HIGH == 0
+        }
+        None => text.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')),
     }
-    plain
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+const EACH_HIGH: u64 = 0x80 * EACH;
+
+/// Has a high bit if, and only if, one of the eight bytes is another one. No byte of ASCII has one, so a subtraction sets it where
+/// it goes below zero, and an addition where it goes beyond `~`; what that may do to the bytes above is no matter then.
+fn others(bytes: &[u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(*bytes);
+    let below = |value: u64, least: u8| value.wrapping_sub(u64::from(least) * EACH);
+    let is = |byte: u8| below(word ^ (u64::from(byte) * EACH), 1);
+    ((below(word, b' ') | is(b'"') | is(b'\\')) & !word) | word.wrapping_add(EACH) | word
+}
+
+/// The two digits of each number below a hundred.
+pub(super) const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
 };
 
-/// Appends text as it stands in a JSON string. Bytes that are no UTF-8 become U+FFFD.
-pub(super) fn escaped(line: &mut Vec<u8>, text: &[u8]) {
-    match text.iter().position(|&byte| !PLAIN[usize::from(byte)]) {
-        None => line.extend_from_slice(text),
-        Some(at) => {
-            line.extend_from_slice(&text[..at]);
-            escaped_slowly(line, &text[at..]);
-        }
-    }
-}
-
-#[cold]
-fn escaped_slowly(line: &mut Vec<u8>, text: &[u8]) {
-    for char in String::from_utf8_lossy(text).chars() {
-        match char {
-            '"' | '\\' => line.extend([b'\\', char as u8]),
-            // All of these are in the basic plane. Writing to memory cannot fail.
-            _ if is_harmful(char) => drop(write!(line, "\\u{:04x}", u32::from(char))),
-            _ => line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-}
-
-/// Appends a whole number.
-pub(super) fn number(line: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return line.extend_from_slice(&digits[first..]);
-        }
-    }
-}
-
-/// Appends seconds with six digits behind the point.
-pub(super) fn seconds(line: &mut Vec<u8>, duration: Duration) {
-    number(line, duration.as_secs());
-    line.push(b'.');
-    line.extend_from_slice(&digits::<6>(duration.subsec_micros()));
-}
-
 /// The last digits of a number, with zeros before it.
-fn digits<const N: usize>(mut number: u32) -> [u8; N] {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit += (number % 10) as u8;
-        number /= 10;
+pub(super) fn digits<const N: usize>(mut number: u32) -> [u8; N] {
+    let mut digits = [0; N];
+    let (first, pairs) = digits.as_rchunks_mut::<2>();
+    for pair in pairs.iter_mut().rev() {
+        *pair = PAIRS[(number % 100) as usize];
+        number /= 100;
+    }
+    for digit in first {
+        *digit = b'0' + (number % 10) as u8;
     }
     digits
 }
 
-/// Appends an address: of IPv4 also if it came in the form of IPv6.
-pub(super) fn address(line: &mut Vec<u8>, address: IpAddr) {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, others @ ..] = address.octets();
-            number(line, first.into());
-            for octet in others {
-                line.push(b'.');
-                number(line, octet.into());
-            }
-        }
-        // Writing to memory cannot fail.
-        IpAddr::V6(address) => drop(write!(line, "{address}")),
+/// Each octet with a point behind it, and how long that is.
+pub(super) const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let [hundreds, tens, ones] = [octet / 100, octet / 10 % 10, octet % 10];
+        let [hundreds, tens, ones] = [b'0' + hundreds as u8, b'0' + tens as u8, b'0' + ones as u8];
+        octets[octet] = match octet {
+            0..10 => ([ones, b'.', 0, 0], 2),
+            10..100 => ([tens, ones, b'.', 0], 3),
+            _ => ([hundreds, tens, ones, b'.'], 4),
+        };
+        octet += 1;
     }
-}
+    octets
+};
 
 /// `2026-11-23T15:04:05`, without the part of a second.
-type Second = [u8; 19];
+pub(super) type Second = [u8; 19];
 
-/// Appends a time (RFC 3339) to the millisecond. What a thread has made of a second is kept for the next line.
-pub(super) fn time(line: &mut Vec<u8>, at: Timestamp) {
-    thread_local! {
-        static LAST: Cell<(u64, Second)> = Cell::new((0, second(0)));
-    }
-    let (secs, mut text) = LAST.get();
-    if secs != at.as_secs() {
-        text = second(at.as_secs());
-        LAST.set((at.as_secs(), text));
-    }
-    line.extend_from_slice(&text);
-    line.push(b'.');
-    line.extend_from_slice(&digits::<3>((at.as_millis() % 1000) as u32));
-    line.push(b'Z');
+/// A time (RFC 3339) to the millisecond.
+pub(super) fn time(at: Timestamp) -> [u8; 24] {
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    text[..19].copy_from_slice(&second(at.as_secs()));
+    text[20..23].copy_from_slice(&millis(at));
+    text
 }
 
-fn second(secs: u64) -> Second {
+/// The thousandths of its second.
+pub(super) fn millis(at: Timestamp) -> [u8; 3] {
+    digits((at.as_millis() % 1000) as u32)
+}
+
+pub(super) fn second(secs: u64) -> Second {
     let (days, of_day) = (secs / 86_400, (secs % 86_400) as u32);
     let (year, month, day) = date(days);
     let mut text = *b"0000-00-00T00:00:00";
@@ -138,43 +115,45 @@ fn date(days: u64) -> (u32, u32, u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
 
-    fn made(make: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut line = Vec::new();
-        make(&mut line);
-        String::from_utf8(line).unwrap()
-    }
+    use super::*;
 
     #[test]
     fn times_are_those_of_the_calendar() {
         for (secs, expected) in [
-            (0, "1970-01-01T00:00:00.007Z"),
-            (951_782_400, "2000-02-29T00:00:00.007Z"),
-            (1_700_000_000, "2023-11-14T22:13:20.007Z"),
-            (1_709_251_199, "2024-02-29T23:59:59.007Z"),
-            (4_107_542_399, "2100-02-28T23:59:59.007Z"),
-            (4_107_542_400, "2100-03-01T00:00:00.007Z"),
-            (4_102_444_799, "2099-12-31T23:59:59.007Z"),
+            (0, b"1970-01-01T00:00:00.007Z"),
+            (951_782_400, b"2000-02-29T00:00:00.007Z"),
+            (1_700_000_000, b"2023-11-14T22:13:20.007Z"),
+            (1_709_251_199, b"2024-02-29T23:59:59.007Z"),
+            (4_107_542_399, b"2100-02-28T23:59:59.007Z"),
+            (4_107_542_400, b"2100-03-01T00:00:00.007Z"),
+            (4_102_444_799, b"2099-12-31T23:59:59.007Z"),
         ] {
-            assert_eq!(made(|line| time(line, Timestamp::from_millis(secs * 1000 + 7))), expected);
+            assert_eq!(time(Timestamp::from_millis(secs * 1000 + 7)), *expected);
         }
     }
 
     #[test]
-    fn numbers_and_addresses_are_written_out() {
-        for value in [0, 9, 10, 1234, u64::MAX] {
-            assert_eq!(made(|line| number(line, value)), value.to_string());
+    fn each_byte_is_plain_or_not_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            let expected = matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut text = vec![b'a'; length];
+                    text[at] = byte;
+                    assert_eq!(is_plain(&text), expected, "{byte} at {at} of {length}");
+                }
+            }
         }
-        for (micros, expected) in
-            [(0, "0.000000"), (1, "0.000001"), (1_234_567, "1.234567"), (86_400_000_000, "86400.000000")]
-        {
-            assert_eq!(made(|line| seconds(line, Duration::from_micros(micros))), expected);
-        }
-        for (text, expected) in
-            [("192.0.2.10", "192.0.2.10"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::1")]
-        {
-            assert_eq!(made(|line| address(line, text.parse().unwrap())), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn texts_are_plain_if_all_their_bytes_are(
+            text in prop::collection::vec(prop_oneof![9 => 0x1f..0x80_u8, 1 => any::<u8>()], 0..40),
+        ) {
+            prop_assert_eq!(is_plain(&text), text.iter().all(|byte| is_plain(&[*byte])));
         }
     }
 }
