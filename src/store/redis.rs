@@ -225,7 +225,7 @@ impl Redis {
             text(&next.ends_at.as_millis()),
             text(&if next.ended.is_none() { 1 } else { 0 }),
             published.map_or_else(Vec::new, |at| text(&at.as_millis())),
-            nonce()?.into_bytes(),
+            published.map_or_else(|| Ok(String::new()), |_| nonce())?.into_bytes(),
         ];
         Ok((keys, arguments))
     }

@@ -11,6 +11,7 @@ mod embedded;
 mod handed_over;
 mod redis_access;
 mod redis_amnesia;
+mod redis_calls;
 mod redis_cluster;
 mod redis_copies;
 mod redis_faults;
