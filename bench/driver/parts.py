@@ -171,16 +171,48 @@ def stores(lab, options):
         refresh, logout = figures["refresh"], figures["logout"]
         return {
             "refreshes_per_second": refresh["per_second"],
+            "refresh_p50_us": refresh["p50_us"],
             "refresh_p99_us": refresh["p99_us"],
             "refresh_cpu_us": refresh["cpu_us"],
             "refresh_store_cpu_us": refresh["store_cpu_us"],
             "logouts_per_second": logout["per_second"],
+            "logout_p50_us": logout["p50_us"],
             "logout_p99_us": logout["p99_us"],
             "logout_cpu_us": logout["cpu_us"],
             "logout_store_cpu_us": logout["store_cpu_us"],
         }
 
     return interleaved(options, {store: (store,) for store in ["memory", "embedded", "redis"]}, measure)
+
+
+def rotations(lab, options):
+    """Rotations a second that a store bears, asked by Portcullis' own code without HTTP. Redis has a CPU of its own."""
+    def measure(store, clients):
+        with Redis(lab, store, lab.server_cpus) as (url, redis):
+            command = [lab.material.tools, "rotations", "--clients", clients, "--seconds", options.seconds]
+            if redis:
+                command += ["--redis", url, "--store-pids", redis.pid]
+            elif store == "embedded":
+                file = lab.material.folder / "rotations.redb"
+                file.unlink(missing_ok=True)
+                command += ["--embedded", file]
+            told = tool(lab, command)
+        figures = {
+            "rotations_per_second": told["per_second"],
+            "p50_us": told["p50_us"],
+            "p99_us": told["p99_us"],
+            "cpu_us_own": told["cpu_us"],
+        }
+        if redis:
+            figures["cpu_us_store"] = told["store_cpu_us"]
+        if told["syncs_per_second"]:
+            figures["syncs_per_second"] = told["syncs_per_second"]
+            figures["rotations_per_sync"] = told["per_second"] / told["syncs_per_second"]
+        return figures
+
+    many = {"memory": [64], "embedded": [1, 8, 64], "redis": [1, 64, 256]}
+    cases = {f"{store}, {clients} at a time": (store, clients) for store in many for clients in many[store]}
+    return interleaved(options, cases, measure)
 
 
 def propagation(lab, options):
@@ -208,15 +240,16 @@ def tool(lab, command):
 class Redis:
     """A Redis of its own, if the store is one; without a disk."""
 
-    def __init__(self, lab, store):
+    def __init__(self, lab, store, cpus=None):
         self.lab, self.store, self.process = lab, store, None
+        self.cpus = cpus or lab.other_cpus
 
     def __enter__(self):
         if self.store != "redis":
             return self.store, None
         where = address()
         command = ["redis-server", "--port", where.split(":")[1], "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self.process = self.lab.spawn(command, self.lab.other_cpus, cwd=self.lab.material.folder)
+        self.process = self.lab.spawn(command, self.cpus, cwd=self.lab.material.folder)
         wait_until_open(where, self.process)
         return f"redis://{where}", self.process
 
@@ -236,5 +269,6 @@ PARTS = {
     "routes": routes,
     "memory": memory,
     "stores": stores,
+    "rotations": rotations,
     "propagation": propagation,
 }

@@ -8,6 +8,7 @@ mod load;
 mod prepare;
 mod process;
 mod respond;
+mod rotations;
 mod sessions;
 
 use std::process::ExitCode;
@@ -33,6 +34,8 @@ enum Command {
     Load(load::Load),
     /// Log in, refresh and log out, and measure.
     Sessions(sessions::Args),
+    /// Rotate sessions on a store, and measure.
+    Rotations(rotations::Args),
     /// Log out at one proxy, and measure how long another one still takes the token.
     Propagation(sessions::Propagation),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Revoke(args) => prepare::revoke(&args),
         Command::Load(args) => load::run(&args),
         Command::Sessions(args) => sessions::run(&args),
+        Command::Rotations(args) => rotations::run(&args),
         Command::Propagation(args) => sessions::propagation(&args),
     };
     match done {

@@ -73,7 +73,7 @@ impl Numbers {
         (u128::from(self.next()) << 64 | u128::from(self.next())).to_le_bytes()
     }
 
-    fn session(&mut self, subject: &str) -> SessionId {
+    pub fn session(&mut self, subject: &str) -> SessionId {
         let mut random = [0; 15];
         random.copy_from_slice(&self.bytes()[1..]);
         SessionId::new(subject, random)
