@@ -8,14 +8,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use super::{Committed, Sessions};
 use crate::session::{Session, SessionId};
 
 /// As many first sights may wait to be written.
 const QUEUE: usize = 4096;
-/// As many are taken from the queue at once.
-const BATCH: usize = 256;
+/// As many are taken from the queue at once, and written together: each by itself would wait for the store for longer than they
+/// take to come.
+const BATCH: usize = 64;
 
 /// Where first sights are told.
 #[derive(Clone)]
@@ -56,17 +58,19 @@ impl UsedMarksWriter {
                 let known = newest.entry(session).or_insert(generation);
                 *known = generation.max(*known);
             }
+            let mut marks = JoinSet::new();
             for (session, generation) in newest {
-                mark(&sessions, &session, generation).await;
+                marks.spawn(mark(Arc::clone(&sessions), session, generation));
             }
+            while marks.join_next().await.is_some() {}
         }
     }
 }
 
 /// One try, and one more after a lost race: whoever won it may have been a rotation, and then there is nothing to mark.
-async fn mark(sessions: &Sessions, id: &SessionId, generation: u32) {
+async fn mark(sessions: Arc<Sessions>, id: SessionId, generation: u32) {
     for _ in 0..2 {
-        let Ok(Some(stored)) = sessions.get(id).await else { return };
+        let Ok(Some(stored)) = sessions.get(&id).await else { return };
         let session = &stored.session;
         if session.used || session.ended.is_some() || session.generation != generation {
             return;
