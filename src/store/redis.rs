@@ -10,6 +10,7 @@
 
 mod absence;
 mod advice;
+mod batch;
 mod cluster;
 mod copies;
 mod dialer;
@@ -32,14 +33,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisResult, ServerErrorKind};
 
 use self::absence::InLine;
+use self::batch::Shared;
 pub use self::copies::Copies;
 pub use self::dialer::FAILOVER_NOTICE;
 use self::give_back::Held;
-use self::keys::{Keys, PROXIES_IN, Scripts};
+use self::keys::{Keys, PROXIES_IN, Scripts, evalsha};
 pub use self::options::{Password, RedisOptions, RedisOptionsError, SentinelOptions};
 use self::shard::Shard;
 use self::told::Told;
@@ -185,7 +186,7 @@ impl Redis {
     /// Runs the commit script.
     async fn judge(
         &self,
-        connection: &mut MultiplexedConnection,
+        shared: &Shared,
         epoch: &str,
         expected: Option<&Stored>,
         next: &Session,
@@ -194,9 +195,15 @@ impl Redis {
         let published = record::new_ending(expected, next).map(|ending| ending.at);
         let expected = expected.map(|expected| &expected.record);
         let (keys, arguments) = self.commit_call(epoch.as_bytes(), expected, next, next_record, published)?;
-        let mut call = self.scripts.commit.prepare_invoke();
-        let verdict: String = call.key(&keys[..]).arg(&arguments[..]).invoke_async(connection).await?;
-        Verdict::of(&verdict)
+        let call = evalsha(&self.scripts.commit, keys, &arguments[..]);
+        let verdict: RedisResult<String> = shared.ask(call.clone()).await;
+        match verdict {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.scripts.commit.load_async(&mut shared.connection.clone()).await?;
+                Verdict::of(&shared.ask::<String>(call).await?)
+            }
+            verdict => Verdict::of(&verdict?),
+        }
     }
 
     /// Keys and arguments of the commit script. It publishes an ending at `published`.
@@ -239,7 +246,7 @@ impl Redis {
         let mut read = redis::cmd("MGET");
         read.arg(self.keys.epoch(partition)).arg(self.keys.session(id));
         let read = &read;
-        let answer = calls.call(|mut connection| async move { read.query_async(&mut connection).await });
+        let answer = calls.ask(read);
         let copy = async {
             match &self.copies {
                 Some(copies) => copies.get(id).await,
@@ -257,8 +264,7 @@ impl Redis {
             let give_back =
                 |mut connection| async move { self.give_back(&mut connection, partition, vec![held()]).await };
             calls.call(give_back).await?;
-            let again = |mut connection| async move { read.query_async(&mut connection).await };
-            let (epoch, record): (Option<Bytes>, Option<Bytes>) = calls.call(again).await?;
+            let (epoch, record): (Option<Bytes>, Option<Bytes>) = calls.ask(read).await?;
             self.check_epoch(partition, &known, epoch.as_deref())?;
             return record.map(|record| record::decode(id, record)).transpose();
         }
@@ -308,14 +314,14 @@ impl Backend for Redis {
         let shard = self.shard(partition);
         let link = if ends { &shard.endings } else { &shard.calls };
         let (epoch, next_record) = (&*known, &next_record);
-        let write = |mut connection| async move {
-            let verdict = self.judge(&mut connection, epoch, expected, next, next_record).await?;
+        let write = |mut shared: Shared| async move {
+            let verdict = self.judge(&shared, epoch, expected, next, next_record).await?;
             if let (Verdict::Yes, true) = (&verdict, ends) {
-                shard.replicated(&mut connection, self.deadline / 2).await?;
+                shard.replicated(&mut shared.connection, self.deadline / 2).await?;
             }
             Ok(verdict)
         };
-        match link.call(write).await? {
+        match link.call_shared(write).await? {
             Verdict::Yes => {
                 match &self.copies {
                     Some(copies) if ends => copies.keep_ending(next).await,

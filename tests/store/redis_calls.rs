@@ -1,8 +1,10 @@
 //! What a commit asks of Redis: it has one core for everybody, so a rotation asks for no more than it needs. And the list of
 //! a subject's sessions, which most commits leave as it is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use portcullis::session::{EndReason, Outcome, SessionId};
 use portcullis::store::Committed;
 use portcullis::time::Timestamp;
@@ -45,6 +47,49 @@ async fn a_rotation_is_one_read_one_write_and_a_look_at_the_list() {
     let after = calls(&server, counted);
     let made: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
     assert_eq!(made, [ROTATIONS, ROTATIONS, 0, 0, 0], "{counted:?}");
+}
+
+/// How often the server has read from its connections.
+fn reads(server: &RedisServer) -> u64 {
+    let stats: String = server.command(&["INFO", "stats"]);
+    let count = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+// On one thread, so that all of them ask before anything is sent.
+#[tokio::test]
+async fn who_asks_at_the_same_moment_shares_a_write() {
+    let (server, proxy) = opened().await;
+    let proxy = Arc::new(proxy);
+    let mut begun = Vec::new();
+    for _ in 0..200 {
+        begun.push(proxy.begin("demo").await.id);
+    }
+    let before = reads(&server);
+    let refresh = |id: SessionId| {
+        let proxy = Arc::clone(&proxy);
+        tokio::spawn(async move { proxy.refresh(&id, 0, 1).await })
+    };
+    for refreshed in join_all(begun.into_iter().map(refresh)).await {
+        let (outcome, rotated) = refreshed.unwrap().unwrap();
+        assert!(matches!(outcome, Outcome::Rotated { .. }) && rotated);
+    }
+    let made = reads(&server) - before;
+    assert!(made < 100, "400 commands took {made} reads");
+}
+
+#[tokio::test]
+async fn who_gives_up_takes_nobody_along() {
+    let (server, proxy) = opened().await;
+    let [first, second] = [proxy.begin("demo").await.id, proxy.begin("demo").await.id];
+    let before = calls(&server, ["mget"; 5])[0];
+    let mut gives_up = Box::pin(proxy.sessions.get(&first));
+    assert!(futures::poll!(&mut gives_up).is_pending(), "it was the first to ask");
+    let stays = proxy.sessions.get(&second);
+    let leaves = async { drop(gives_up) };
+    let (stored, ()) = tokio::join!(stays, leaves);
+    assert_eq!(stored.unwrap().unwrap().session.id, second);
+    assert_eq!(calls(&server, ["mget"; 5])[0] - before, 1, "what nobody waits for is not asked");
 }
 
 fn list_of(id: &SessionId) -> String {

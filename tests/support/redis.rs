@@ -184,11 +184,11 @@ impl RedisServer {
 
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(10) {
-            let info = self
-                .try_connection()
-                .and_then(|mut connection| redis::cmd("INFO").arg("server").query::<String>(&mut connection));
+            let info =
+                self.try_connection().and_then(|mut connection| redis::cmd("INFO").query::<String>(&mut connection));
             match info {
-                // Loading what is on disk is an error until it is done.
+                // What is on disk is being loaded, and nothing but this is answered.
+                Ok(info) if info.contains("\r\nloading:1") => std::thread::sleep(Duration::from_millis(5)),
                 Ok(info) if info.contains(&format!("process_id:{pid}\r\n")) => return true,
                 Ok(_) => break,
                 Err(_) if self.log().contains("Failed listening on port") => break,

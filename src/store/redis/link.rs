@@ -1,5 +1,8 @@
 //! A connection that is made when it is needed and thrown away when it is in doubt.
 //!
+//! It is one for each runtime of this process that asks: a connection is driven by the runtime in which it was made, and to
+//! wake another thread for each command, and to be woken by it, would cost more than the command.
+//!
 //! What must never happen in here: a call waits on a connection that has stopped answering after another call has found
 //! that out; a caller that gives up leaves anything locked.
 
@@ -8,8 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use tokio::runtime;
 
+use super::batch::Shared;
 use super::dialer::{Dialed, Dialer};
 use crate::store::StoreError;
 
@@ -17,7 +22,8 @@ use crate::store::StoreError;
 pub(super) struct Link {
     dialer: Arc<Dialer>,
     config: AsyncConnectionConfig,
-    current: Mutex<Option<Numbered>>,
+    /// One for each runtime, at most.
+    current: Mutex<Vec<Numbered>>,
     /// Held while a connection is made, so that a crowd of callers makes one and not one each.
     connecting: tokio::sync::Mutex<()>,
 }
@@ -26,7 +32,8 @@ pub(super) struct Link {
 struct Numbered {
     number: u64,
     term: u64,
-    connection: MultiplexedConnection,
+    runtime: Option<runtime::Id>,
+    shared: Shared,
 }
 
 impl Link {
@@ -36,7 +43,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(deadline.min(Duration::from_secs(1))))
             .set_response_timeout(Some(deadline * 3 / 4));
-        Link { dialer, config, current: Mutex::new(None), connecting: tokio::sync::Mutex::new(()) }
+        Link { dialer, config, current: Mutex::default(), connecting: tokio::sync::Mutex::new(()) }
     }
 
     /// Does `call`, on a new connection if there is none. If the connection turns out to have been closed, by a restart
@@ -47,11 +54,24 @@ impl Link {
     where
         Answer: Future<Output = RedisResult<T>>,
     {
+        self.call_shared(|shared| call(shared.connection)).await
+    }
+
+    /// The same for one command, which goes with those that others ask for at the same moment.
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.call_shared(|shared| async move { shared.ask(command.clone()).await }).await
+    }
+
+    /// The same for a call that begins with such a command.
+    pub(super) async fn call_shared<T, Answer>(&self, call: impl Fn(Shared) -> Answer) -> Result<T, StoreError>
+    where
+        Answer: Future<Output = RedisResult<T>>,
+    {
         let mut repeated = false;
         loop {
-            let Numbered { number, term, connection } = self.connection().await.map_err(unavailable)?;
+            let Numbered { number, term, shared, .. } = self.connection().await.map_err(unavailable)?;
             self.dialer.confirmed_lately().and_then(|()| self.dialer.is_compared(term)).map_err(unavailable)?;
-            let error = match call(connection).await {
+            let error = match call(shared).await {
                 Ok(value) if term == self.dialer.term() => return Ok(value),
                 // What a primary of the past says may be out of date, and what it writes is lost.
                 Ok(_) => RedisError::from(io::Error::from(io::ErrorKind::ConnectionReset)),
@@ -69,32 +89,33 @@ impl Link {
     }
 
     async fn connection(&self) -> RedisResult<Numbered> {
-        if let Some(current) = self.usable() {
+        let runtime = runtime::Handle::try_current().ok().map(|runtime| runtime.id());
+        if let Some(current) = self.usable(runtime) {
             return Ok(current);
         }
         let _connecting = self.connecting.lock().await;
-        if let Some(current) = self.usable() {
+        if let Some(current) = self.usable(runtime) {
             return Ok(current);
         }
         let Dialed { connection, term } = self.dialer.connect(&self.config).await?;
-        let made = Numbered { number: next_number(), term, connection };
-        *self.current() = Some(made.clone());
+        let made = Numbered { number: next_number(), term, runtime, shared: Shared::new(connection) };
+        let mut current = self.current();
+        current.retain(|other| other.runtime != runtime && other.term == term);
+        current.push(made.clone());
         Ok(made)
     }
 
-    fn usable(&self) -> Option<Numbered> {
-        self.current().clone().filter(|current| current.term == self.dialer.term())
+    fn usable(&self, runtime: Option<runtime::Id>) -> Option<Numbered> {
+        let term = self.dialer.term();
+        self.current().iter().find(|current| current.runtime == runtime && current.term == term).cloned()
     }
 
     /// The next call connects anew. Calls that are under way on the connection are left to it.
     fn discard(&self, number: u64) {
-        let mut current = self.current();
-        if current.as_ref().is_some_and(|current| current.number == number) {
-            *current = None;
-        }
+        self.current().retain(|current| current.number != number);
     }
 
-    fn current(&self) -> MutexGuard<'_, Option<Numbered>> {
+    fn current(&self) -> MutexGuard<'_, Vec<Numbered>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
