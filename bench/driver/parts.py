@@ -227,7 +227,8 @@ def propagation(lab, options):
             finally:
                 here.stop()
                 there.stop()
-        return {f"{since}_{name}": figures[since][name] for since in figures for name in ["p50_us", "p99_us", "max_us"]}
+        told = {f"{since}_{name}": figures[since][name] for since in ["after_request", "after_answer"] for name in ["p50_us", "p99_us", "max_us"]}
+        return told | {"before_answer_percent": figures["before_answer"] * 100}
 
     return interleaved(options, {"two proxies": ()}, measure)
 

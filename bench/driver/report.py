@@ -36,6 +36,8 @@ COLUMNS = {
     "logout_store_cpu_us": ("store CPU us", "{:.0f}"),
     "after_request_p50_us": ("after the request: p50 us", "{:,.0f}"),
     "after_request_p99_us": ("p99 us", "{:,.0f}"),
+    "after_request_max_us": ("max us", "{:,.0f}"),
+    "before_answer_percent": ("before the 204: %", "{:.0f}"),
     "after_answer_p50_us": ("after the 204: p50 us", "{:,.0f}"),
     "after_answer_p99_us": ("p99 us", "{:,.0f}"),
     "after_answer_max_us": ("max us", "{:,.0f}"),
