@@ -115,6 +115,7 @@ class Lab:
             "admin": {"listen": address(), "socket": "none"},
             "data_dir": str(folder),
             "users": str(self.material.users()),
+            "login": {"attempts_per_address": 10000},
             "store": store,
             "access_token": {"lifetime": "1h"},
             "rotation": {"grace": dress.grace},
