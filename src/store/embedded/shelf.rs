@@ -200,7 +200,7 @@ mod tests {
             shelf
                 .with(|database| {
                     let transaction = database.begin_write()?;
-                    tables::revoke_all(&transaction, numbers.map(id), until)?;
+                    tables::tests::revoke_all(&transaction, numbers.map(id), until)?;
                     Ok(transaction.commit()?)
                 })
                 .unwrap();

@@ -108,20 +108,6 @@ pub(super) fn records(
     Ok(records)
 }
 
-/// For tests that need many.
-#[cfg(test)]
-pub(super) fn revoke_all(
-    transaction: &WriteTransaction,
-    ids: impl Iterator<Item = SessionId>,
-    until: Timestamp,
-) -> Result<(), redb::Error> {
-    let mut revocations = transaction.open_table(REVOCATIONS)?;
-    for id in ids {
-        revocations.insert((until.as_millis(), *id.as_bytes()), ())?;
-    }
-    Ok(())
-}
-
 /// How many revocations there are.
 pub(in crate::store) fn revocations_len(database: &Database) -> Result<u64, redb::Error> {
     Ok(database.begin_read()?.open_table(REVOCATIONS)?.len()?)
@@ -317,4 +303,22 @@ fn first_keys(
         keys.push(entry?.0.value());
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// For tests that need many.
+    pub(in crate::store) fn revoke_all(
+        transaction: &WriteTransaction,
+        ids: impl Iterator<Item = SessionId>,
+        until: Timestamp,
+    ) -> Result<(), redb::Error> {
+        let mut revocations = transaction.open_table(REVOCATIONS)?;
+        for id in ids {
+            revocations.insert((until.as_millis(), *id.as_bytes()), ())?;
+        }
+        Ok(())
+    }
 }
