@@ -28,7 +28,11 @@ impl ProxyHttp for Forward {
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// See the module.
+///
+/// # Errors
+/// Arguments that are no addresses.
+pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
         return Err("usage: bare LISTEN UPSTREAM".into());
