@@ -22,6 +22,7 @@ class Material:
         self.built = REPOSITORY / "target" / profile
         self.portcullis = self.built / "portcullis"
         self.bare = self.built / "examples" / "bare"
+        self.bare_allocator = self.built / "examples" / "bare-allocator"
         self.tools = self.built / "examples" / "bench-tools"
 
     def build(self):

@@ -10,8 +10,8 @@ from driver.measure import counter, instructions, load, saturated_and_at_rate
 from driver.servers import Dress, address, wait_until_open
 
 PLAIN = Dress(routes=1, revoked=0)
-SERVERS = ["bare", "portcullis", "haproxy", "nginx", "envoy", "envoy-cache", "caddy"]
-FORWARDING = ["bare", "haproxy-forward", "nginx-forward", "envoy-forward", "caddy-forward"]
+SERVERS = ["bare", "bare-allocator", "portcullis", "haproxy", "nginx", "envoy", "envoy-cache", "caddy"]
+FORWARDING = ["bare", "bare-allocator", "haproxy-forward", "nginx-forward", "envoy-forward", "caddy-forward"]
 # Enough that each is measured for the first time once, and few enough for the cache.
 FIRST_SIGHTS = 20_000
 
@@ -46,7 +46,7 @@ def compared(lab, options, servers, tokens_max):
         f"{server} {algorithm}": (server, algorithm)
         for algorithm in options.algorithms
         for server in own
-        if server != "bare" or algorithm == options.algorithms[0]
+        if not server.startswith("bare") or algorithm == options.algorithms[0]
     }
     return interleaved(options, cases, measure)
 
@@ -80,6 +80,7 @@ def count(lab, options):
 
     cases = {
         "bare": ("bare", None),
+        "bare, our allocator": ("bare-allocator", None),
         "portcullis, plain": ("portcullis", PLAIN),
         "portcullis, full dress": ("portcullis", Dress()),
         "portcullis, and an access log": ("portcullis", Dress(access_log=True)),

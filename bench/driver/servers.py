@@ -93,8 +93,9 @@ class Lab:
             wait_until_ready(json.loads((folder / "proxy.yaml").read_text())["admin"]["listen"])
         return running
 
-    def _bare(self, listen, *_):
-        return [[self.material.bare, listen, self.app]]
+    def _bare(self, listen, _algorithm, variant, *_):
+        binary = self.material.bare_allocator if variant == "allocator" else self.material.bare
+        return [[binary, listen, self.app]]
 
     def _portcullis(self, listen, algorithm, variant, folder, dress):
         path = self.portcullis_yaml(listen, algorithm, folder, dress)

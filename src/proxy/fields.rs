@@ -14,6 +14,8 @@ use http::header::UPGRADE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, request, response};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::gate::{Known, KnownNames};
+
 /// Header fields, with or without the case of their names.
 pub(super) trait Fields {
     /// All of them.
@@ -77,9 +79,11 @@ pub(super) fn edit(request: &mut RequestHeader, edit: &impl Edit) -> pingora::Re
     in_lower_case(request, |fields| edit.edit(fields))
 }
 
-/// Forgets in which case the names of the fields came. If that fails, what is left of `request` must not be forwarded.
-pub(super) fn forget_case(request: &mut RequestHeader) -> pingora::Result<()> {
-    match request.has_case() && !request.headers.contains_key(UPGRADE) {
+/// Forgets in which case the names of the fields came, unless it asks for an upgrade. If that fails, what is left of `request` must not
+/// be forwarded.
+pub(super) fn forget_case(request: &mut RequestHeader, names: KnownNames) -> pingora::Result<()> {
+    let may_upgrade = names.may_have(Known::Upgrade) && request.headers.contains_key(UPGRADE);
+    match request.has_case() && !may_upgrade {
         true => in_lower_case(request, |_| Ok(())),
         false => Ok(()),
     }
@@ -162,7 +166,7 @@ mod tests {
         ] {
             let mut edited = request(target);
             let before = edited.clone();
-            forget_case(&mut edited).unwrap();
+            forget_case(&mut edited, KnownNames::ANY).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             assert_eq!(edited.raw_path(), before.raw_path(), "{target:?}");
             assert_eq!(edited.raw_path_is_utf8(), before.raw_path_is_utf8(), "{target:?}");
@@ -177,7 +181,7 @@ mod tests {
             if upgrade {
                 edited.insert_header("Upgrade", "websocket").unwrap();
             }
-            forget_case(&mut edited).unwrap();
+            forget_case(&mut edited, KnownNames::ANY).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             let mut wire = Vec::new();
             edited.header_to_h1_wire(&mut wire);
@@ -195,7 +199,7 @@ mod tests {
             let mut edited = request(b"/");
             edited.set_version(Version::HTTP_2);
             edited.set_send_end_stream(ends_with_head);
-            forget_case(&mut edited).unwrap();
+            forget_case(&mut edited, KnownNames::ANY).unwrap();
             edit(&mut edited, &SetsHost).unwrap();
             assert_eq!(edited.send_end_stream(), Some(ends_with_head));
         }

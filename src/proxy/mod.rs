@@ -8,6 +8,7 @@
 mod access;
 mod addresses;
 mod admit;
+mod alarm;
 mod app_session;
 mod attempt;
 mod body;

@@ -195,7 +195,7 @@ impl ProxyHttp for Phases {
                     context.name(&self.request_ids, &session.req_header().headers);
                     let route = context.compiled.routes.get(grant.route());
                     if !route.is_some_and(|route| route.preserve_header_case) {
-                        forget_case(session.req_header_mut())?;
+                        forget_case(session.req_header_mut(), context.names)?;
                     }
                     context.listed = grant.identity().and_then(|identity| self.live.list(identity, context.began));
                     context.grant = Some(grant);

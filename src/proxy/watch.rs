@@ -9,14 +9,14 @@
 //! stream of events for that of a body.
 
 use std::cell::{Cell, OnceCell};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
-use tokio::time::{Sleep, sleep_until};
 
+use super::alarm::Alarm;
 use super::live::Place;
 use super::watched::Link;
 use crate::gate::Reason;
@@ -175,18 +175,17 @@ impl Watch {
         }
     }
 
-    /// Looks whether it may go on. `timer` wakes the task when that has to be asked again.
-    fn look(&self, timer: &mut Option<(Instant, Pin<Box<Sleep>>)>, context: &mut Context<'_>) -> Look {
+    /// Looks whether it may go on. `alarm` wakes the task when that has to be asked again.
+    fn look(&self, alarm: &mut Option<Alarm>, context: &mut Context<'_>) -> Look {
         if self.is_cut(context) {
             return Look::End(None);
         }
         let Some((until, due)) = self.due() else { return Look::Wait };
-        let (rings, timer) = timer.get_or_insert_with(|| (until, Box::pin(sleep_until(until.into()))));
-        if until < *rings {
-            *rings = until;
-            timer.as_mut().reset(until.into());
+        let alarm = alarm.get_or_insert_with(|| Alarm::at(until));
+        if until < alarm.rings {
+            alarm.set(until);
         }
-        while timer.as_mut().poll(context).is_ready() {
+        while alarm.has_rung(context) {
             let now = Instant::now();
             if until <= now {
                 return match due {
@@ -199,8 +198,7 @@ impl Watch {
                     }
                 };
             }
-            *rings = until;
-            timer.as_mut().reset(until.into());
+            alarm.set(until);
         }
         Look::Wait
     }
@@ -234,13 +232,13 @@ pub(super) async fn over<T>(watch: Watch, expired: impl Fn(Limit), work: impl Fu
 /// All of it is dropped within the scope: whoever looks back then can ask why.
 async fn watched<T>(expired: impl Fn(Limit), work: impl Future<Output = Option<T>>) -> Option<T> {
     let mut work = pin!(work);
-    let mut timer: Option<(Instant, Pin<Box<Sleep>>)> = None;
+    let mut alarm = None;
     std::future::poll_fn(|context| {
         loop {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(done);
             }
-            match WATCH.with(|watch| watch.look(&mut timer, context)) {
+            match WATCH.with(|watch| watch.look(&mut alarm, context)) {
                 Look::Wait => return Poll::Pending,
                 Look::TellTheRequest => {}
                 Look::End(limit) => {

@@ -28,8 +28,8 @@ pub struct Upstream {
     pub read_timeout: Duration,
     /// `write_timeout`: how long a server may leave a piece of a request unread. Default `read_timeout`.
     pub write_timeout: Duration,
-    /// `idle_timeout`: how long a connection is kept for the next request. Default 60 s.
-    pub idle_timeout: Duration,
+    /// `idle_timeout`: how long a connection is kept for the next request. Default: as long as the server keeps it.
+    pub idle_timeout: Option<Duration>,
     /// `tls`. There exactly if the servers are `https`. It cannot be told not to verify.
     pub tls: Option<UpstreamTls>,
     /// `protocol`. Default HTTP/1.1.

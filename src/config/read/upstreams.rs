@@ -10,7 +10,6 @@ use crate::config::{asked, names, schema, urls};
 
 const CONNECT_TIMEOUT: Duration = seconds(5);
 const READ_TIMEOUT: Duration = seconds(60);
-const IDLE_TIMEOUT: Duration = seconds(60);
 const RETRIES: usize = 1;
 /// As many as the proxy can be told.
 const RETRIES_MAX: u64 = 5;
@@ -39,7 +38,7 @@ pub(super) fn single(item: Item<'_>, name: &str) -> Option<Upstream> {
         connect_timeout: CONNECT_TIMEOUT,
         read_timeout: READ_TIMEOUT,
         write_timeout: READ_TIMEOUT,
-        idle_timeout: IDLE_TIMEOUT,
+        idle_timeout: None,
         protocol: Protocol::Http1,
     })
 }
@@ -54,10 +53,11 @@ pub(super) fn upstream(name: &str, item: Item<'_>) -> Option<Upstream> {
     {
         odd.error("some servers of this upstream are `https` and some are not; write one scheme for all");
     }
-    let timeout = |key, default| {
+    let duration = |key| -> Option<Duration> {
         let item: Option<Item<'_>> = table.get(key);
-        item.and_then(|item| item.duration(Duration::from_millis(10), HOUR)).unwrap_or(default)
+        item.and_then(|item| item.duration(Duration::from_millis(10), HOUR))
     };
+    let timeout = |key, default| duration(key).unwrap_or(default);
     let number = |key, least, most| -> Option<usize> {
         let item: Option<Item<'_>> = table.get(key);
         item.and_then(|item| item.number(least, most)).and_then(|number| usize::try_from(number).ok())
@@ -75,7 +75,7 @@ pub(super) fn upstream(name: &str, item: Item<'_>) -> Option<Upstream> {
         connect_timeout: timeout("connect_timeout", CONNECT_TIMEOUT),
         read_timeout,
         write_timeout: timeout("write_timeout", read_timeout),
-        idle_timeout: timeout("idle_timeout", IDLE_TIMEOUT),
+        idle_timeout: duration("idle_timeout"),
         tls: tls(&table, &servers),
         protocol: table.get("protocol").and_then(|item| item.one_of(protocols)).unwrap_or(Protocol::Http1),
         servers: servers.into_iter().map(|(_, server)| server).collect(),

@@ -66,7 +66,7 @@ mod tests {
             connect_timeout: Duration::from_secs(connect_timeout_s),
             read_timeout: None,
             write_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
+            idle_timeout: Some(Duration::from_secs(1)),
             server_name: None,
             ca_file: None,
             client_certificate: None,

@@ -102,7 +102,7 @@ impl Peers {
         options.total_connection_timeout = Some(spec.connect_timeout);
         options.read_timeout = spec.read_timeout;
         options.write_timeout = Some(spec.write_timeout);
-        options.idle_timeout = Some(spec.idle_timeout);
+        options.idle_timeout = spec.idle_timeout;
         options.tcp_keepalive = Some(KEEPALIVE);
         options.verify_cert = true;
         options.verify_hostname = true;

@@ -33,8 +33,8 @@ pub struct UpstreamSpec {
     pub read_timeout: Option<Duration>,
     /// The longest time a server may leave a piece of a request unread.
     pub write_timeout: Duration,
-    /// How long a connection is kept for the next request.
-    pub idle_timeout: Duration,
+    /// How long a connection is kept for the next request, if not for as long as the server keeps it.
+    pub idle_timeout: Option<Duration>,
     /// The name that the servers' certificates must have. By default, each server's own host.
     pub server_name: Option<String>,
     /// The certificates (PEM) that the servers' certificates must descend from. By default, the system's.

@@ -26,7 +26,7 @@ fn spec(servers: &[(&str, u16)]) -> UpstreamSpec {
         connect_timeout: Duration::from_secs(5),
         read_timeout: None,
         write_timeout: Duration::from_secs(30),
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Some(Duration::from_secs(60)),
         server_name: None,
         ca_file: None,
         client_certificate: None,
