@@ -59,12 +59,14 @@ fn is_valid(value: &[u8]) -> bool {
 /// The `traceparent` of a new trace. Its ids have to be spread evenly, and need not be secret: the request's number within the
 /// process, mixed with what names the process, is enough, and asks the system for nothing.
 pub(super) fn new(process: u64, number: u64, sampled: bool) -> [u8; LENGTH] {
-    let ids = [1, 2, 3]
-        .map(|part: u64| mix(process.rotate_left(21).wrapping_mul(2 * part + 1) ^ mix(number.wrapping_mul(4) + part)));
+    let id = |part: u64| {
+        hex(mix(process.rotate_left(21).wrapping_mul(2 * part + 1) ^ mix(number.wrapping_mul(4) + part)) | (part & 1))
+    };
+    // Never all zeros. The parent is named as the trace begins: nobody asks for more than that no two requests have the same.
+    let (first, second) = (id(1), id(2));
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    for (at, id) in [3, 19, 36].into_iter().zip(ids) {
-        // Never all zeros.
-        text[at..at + 16].copy_from_slice(&hex(id | u64::from(at != 19)));
+    for (at, digits) in [(3, first), (19, second), (36, first)] {
+        text[at..at + 16].copy_from_slice(&digits);
     }
     text[LENGTH - 1] += u8::from(sampled);
     text
