@@ -14,7 +14,7 @@ use crate::gate::{Facts, Identity, Knowledge, Reason, Remembered, Rights};
 use crate::session::SessionId;
 use crate::store::{Freshness, Mirror, UsedMarks};
 use crate::time::Timestamp;
-use crate::token::{AccessPolicy, AccessTokenError, ClaimsRef, KeySet, verify_access_token_in};
+use crate::token::{ACCESS_TOKEN_BYTES_MAX, AccessPolicy, AccessTokenError, ClaimsRef, KeySet, verify_access_token_in};
 
 /// So many different sets of roles and scopes are kept for tokens to share. Beyond them each token has its own.
 const RIGHTS_MAX: usize = 1024;
@@ -72,6 +72,9 @@ impl Verifier {
     }
 
     fn remembered(&self, token: &[u8]) -> Option<Arc<Identity>> {
+        if token.len() > ACCESS_TOKEN_BYTES_MAX {
+            return None;
+        }
         let key = self.token_keys.key_of(token)?;
         self.verified.find(hash(key), |known: &Identity| known.remembered == key)
     }

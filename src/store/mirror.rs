@@ -98,9 +98,14 @@ impl Mirror {
 
     /// How old is what is known of a partition? Nothing is known of any while there are more revocations than there is room for.
     pub fn partition_freshness(&self, partition: usize, now: Instant) -> Freshness {
-        if !self.revocations.is_complete() {
-            return Freshness::Unknown;
+        match self.revocations.is_complete() {
+            true => self.stream_freshness(partition, now),
+            false => Freshness::Unknown,
         }
+    }
+
+    /// How long ago was the stream of a partition read to its end, whether or not there was room for what it told?
+    pub fn stream_freshness(&self, partition: usize, now: Instant) -> Freshness {
         match self.synced_ms[partition].load(Ordering::Acquire) {
             NEVER => Freshness::Unknown,
             ALWAYS => Freshness::Age(Duration::ZERO),

@@ -93,9 +93,14 @@ impl Movable {
                 let known_at = age.and_then(|age| asked_at.checked_sub(age));
                 // If the file has come back meanwhile, this process knows better.
                 let place = self.place.read().await;
-                if let (Some(known_at), true) = (known_at, place.is_some()) {
-                    (0..PARTITIONS).for_each(|partition| self.mirror.synced(partition, known_at));
+                if place.is_none() {
+                    continue;
                 }
+                (0..PARTITIONS).for_each(|partition| match known_at {
+                    Some(known_at) => self.mirror.synced(partition, known_at),
+                    // The other process cannot say who is still logged in, so neither can this one.
+                    None => self.mirror.forget(partition),
+                });
             }
         }
     }

@@ -109,7 +109,7 @@ pub struct Revocation {
     pub max_staleness: Duration,
     /// `when_stale`: what protected routes do past it. Default deny.
     pub when_stale: WhenStale,
-    /// `max_entries`: how many revocations are held in memory, 1 to 1,000 million. Default 10 million.
+    /// `max_entries`: how many revocations are held in memory, 10,000 to 1,000 million. Default 10 million.
     pub max_entries: usize,
 }
 

@@ -94,7 +94,7 @@ pub(super) fn revocation(top: &Table<'_>) -> Revocation {
             .and_then(|item| item.duration(seconds(2), HOUR))
             .unwrap_or(seconds(30)),
         when_stale: chosen,
-        max_entries: table.get("max_entries").and_then(|item| item.number(1, 1_000_000_000)).unwrap_or(10_000_000)
+        max_entries: table.get("max_entries").and_then(|item| item.number(10_000, 1_000_000_000)).unwrap_or(10_000_000)
             as usize,
     }
 }

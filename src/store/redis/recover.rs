@@ -205,7 +205,7 @@ impl Follower<'_> {
     /// The stream is not the one that was read. Unless this proxy has been away for so long that what it read last may have
     /// left the stream, the store was rolled back: it is closed until all proxies have given back what they hold.
     pub(super) async fn close(&self, connection: &mut MultiplexedConnection, partition: usize) -> RedisResult<()> {
-        let was_away = match self.mirror.partition_freshness(partition, Instant::now()) {
+        let was_away = match self.mirror.stream_freshness(partition, Instant::now()) {
             Freshness::Age(age) => age >= self.store.access_tail,
             Freshness::Unknown => true,
         };
