@@ -105,9 +105,10 @@ impl Grant {
         self.identity.as_ref()
     }
 
-    /// Must the upstream not see this header of the client's?
-    pub fn drops(&self, name: &HeaderName) -> bool {
-        (self.drop_authorization && *name == AUTHORIZATION) || self.token_header.as_ref() == Some(name)
+    /// The names of the client's headers that the upstream must not see.
+    pub fn dropped(&self) -> impl Iterator<Item = &HeaderName> {
+        static AUTHORIZATION_FIELD: HeaderName = AUTHORIZATION;
+        self.drop_authorization.then_some(&AUTHORIZATION_FIELD).into_iter().chain(&self.token_header)
     }
 }
 

@@ -47,7 +47,7 @@ impl Forwarding<'_> {
     fn removes(&self, name: &HeaderName, spellings: &IdentityHeaderSpellings) -> bool {
         let forwarding = is_forwarding(name);
         let passed_on = self.client.by_trusted_proxy && forwarding == Forwards::Way;
-        self.grant.drops(name) || spellings.matches(name) || (forwarding != Forwards::Nothing && !passed_on)
+        spellings.matches(name) || (forwarding != Forwards::Nothing && !passed_on)
     }
 
     /// Removes what is not for the app, and says what is among the rest.
@@ -64,7 +64,7 @@ impl Forwarding<'_> {
                 found.tracestate = true;
             }
         }
-        for name in &removed {
+        for name in self.grant.dropped().chain(&removed) {
             fields.clear(name);
         }
         found

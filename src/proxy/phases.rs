@@ -34,7 +34,7 @@ use super::upstream::prepare_for_upgrade;
 use super::wire::{announced_bytes, check_size, check_wire, read_head};
 use super::{app_session, attempt, body, watch};
 use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Instead, Known, Question, Reason, Reply, Service, decide, ticket};
+use crate::gate::{Decision, Denial, Instead, Known, KnownNames, Question, Reason, Reply, Service, decide, ticket};
 use crate::telemetry::Limit;
 use crate::time::Timestamp;
 
@@ -95,15 +95,14 @@ impl Phases {
             context.compiled.metrics.limit_refused(limit);
             return refuse(Reason::HeadTooLarge);
         }
-        if let Err(reason) = check_wire(session) {
-            return refuse(reason);
-        }
         let header = session.req_header();
-        let head = match read_head(header, context.client.scheme) {
+        let head = read_head(header, context.client.scheme);
+        let names = head.as_ref().map_or(KnownNames::ANY, |head| head.known.names());
+        let head = match check_wire(session, names).and(head) {
             Ok(head) => head,
             Err(reason) => return refuse(reason),
         };
-        context.names = head.known.names();
+        context.names = names;
         context.cors = context.compiled.policy.origins.answer(&head);
         // After a question the clock has gone on.
         let now = if answer.is_some() { Timestamp::now() } else { context.at };

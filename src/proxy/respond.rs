@@ -73,8 +73,10 @@ pub(super) fn clean(
             response.remove_header(&name);
         }
     }
-    for (name, value) in cors.into_iter().flat_map(CorsAnswer::fields).filter(|(name, _)| *name != VARY) {
-        response.insert_header(name, value)?;
+    if let Some(cors) = cors {
+        for (name, value) in cors.fields().filter(|(name, _)| *name != VARY) {
+            response.insert_header(name, value)?;
+        }
     }
     if origins.vary_answers() {
         // Also on an answer that nobody else may read: a cache must not give it to somebody who may.

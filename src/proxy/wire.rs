@@ -4,7 +4,7 @@
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, COOKIE};
-use memchr::memchr_iter;
+use memchr::memchr;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -56,25 +56,38 @@ pub(super) fn check_size(session: &Session, limits: &Limits) -> Result<(), Limit
 }
 
 /// What only the bytes of an HTTP/1 head can tell, because the parser has repaired it: `Content-Length` beside
-/// `Transfer-Encoding`, lines that end with a bare LF, a fragment in the target.
-pub(super) fn check_wire(session: &Session) -> Result<(), Reason> {
+/// `Transfer-Encoding`, lines that end with a bare LF, a fragment in the target. `names` are those that the parser has left.
+pub(super) fn check_wire(session: &Session, names: KnownNames) -> Result<(), Reason> {
     let Some(http1) = session.as_downstream().as_http1() else { return Ok(()) };
     let raw = http1.get_headers_raw_bytes();
-    let mut begin = 0;
-    let mut lengths_and_codings = 0;
-    for end in memchr_iter(b'\n', &raw) {
-        let Some(line) = raw[begin..end].strip_suffix(b"\r") else { return Err(Reason::HeadMalformed) };
-        if begin == 0 && !asks_for(line, session.req_header()) {
-            return Err(Reason::PathAmbiguous);
-        }
-        lengths_and_codings += match line.first() {
-            Some(b'c' | b'C') => usize::from(is_field(line, b"content-length")),
-            Some(b't' | b'T') => usize::from(is_field(line, b"transfer-encoding")),
-            _ => 0,
-        };
-        begin = end + 1;
+    let Some(first) = memchr(b'\n', &raw) else { return Err(Reason::HeadMalformed) };
+    if !raw.ends_with(b"\r\n") || has_bare_line_end(&raw) {
+        return Err(Reason::HeadMalformed);
     }
-    if begin == 0 || begin < raw.len() || lengths_and_codings > 1 { Err(Reason::HeadMalformed) } else { Ok(()) }
+    if !asks_for(&raw[..first - 1], session.req_header()) {
+        return Err(Reason::PathAmbiguous);
+    }
+    // Where there are both it has left one.
+    let may_be_two = names.may_have(Known::ContentLength) || names.may_have(Known::TransferEncoding);
+    if may_be_two && raw.split(|&byte| byte == b'\n').filter(|line| tells_length(line)).count() > 1 {
+        return Err(Reason::HeadMalformed);
+    }
+    Ok(())
+}
+
+/// Does a line end with LF alone? All bytes are looked at, many at once.
+fn has_bare_line_end(raw: &[u8]) -> bool {
+    let pairs = raw.iter().zip(raw.get(1..).unwrap_or_default());
+    let bare = pairs.fold(0, |bare, (&before, &byte)| bare | (u8::from(byte == b'\n') & u8::from(before != b'\r')));
+    bare != 0 || raw.first() == Some(&b'\n')
+}
+
+fn tells_length(line: &[u8]) -> bool {
+    match line.first() {
+        Some(b'c' | b'C') => is_field(line, b"content-length"),
+        Some(b't' | b'T') => is_field(line, b"transfer-encoding"),
+        _ => false,
+    }
 }
 
 /// Does the request line have this method and this target, and nothing else but a version?
