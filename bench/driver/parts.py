@@ -85,7 +85,6 @@ def count(lab, options):
         "portcullis, full dress": ("portcullis", Dress()),
         "portcullis, and an access log": ("portcullis", Dress(access_log=True)),
         "haproxy-forward": ("haproxy-forward", None),
-        "nginx-forward": ("nginx-forward", None),
     }
     return interleaved(options, cases, measure)
 

@@ -159,7 +159,11 @@ impl Case {
         match decide(policy, &head, &facts) {
             Decision::Forward(grant) => {
                 let route = &policy.routes.routes()[grant.route()].name;
-                let drops: Vec<_> = headers.keys().filter(|name| grant.drops(name)).map(HeaderName::as_str).collect();
+                let drops: Vec<_> = headers
+                    .keys()
+                    .filter(|name| grant.dropped().any(|dropped| dropped == *name))
+                    .map(HeaderName::as_str)
+                    .collect();
                 let identity =
                     grant.identity().map(|identity| format!(" as {}", identity.subject())).unwrap_or_default();
                 let drops = if drops.is_empty() { String::new() } else { format!(" without {}", drops.join(", ")) };
