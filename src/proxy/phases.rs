@@ -140,16 +140,17 @@ impl Phases {
 
 #[async_trait]
 impl ProxyHttp for Phases {
-    type CTX = Context;
+    // In a box: it would be moved with each future that it goes through.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.current.load_full(), self.in_flight.begin())
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new(self.current.load_full(), self.in_flight.begin()))
     }
 
     /// No modules: we neither compress nor decompress.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, context: &mut Context) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<()> {
         let limits = &context.compiled.limits;
         watch::head_read(limits.keep_alive);
         // How long it may be idle is watched over, so Pingora needs no timer for it. A connection that is to end is left at that:
@@ -167,7 +168,7 @@ impl ProxyHttp for Phases {
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         if let Err(reply) = self.admit(session, context) {
             context.name_for_log(&self.request_ids, &session.req_header().headers);
             context.reason = reply.reason;
@@ -221,7 +222,7 @@ impl ProxyHttp for Phases {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
         attempt::expect_answer(session, &mut peer, context);
         if context.names.may_have(Known::Upgrade) && session.is_upgrade_req() {
@@ -236,7 +237,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         watch::answer_expected(context.answer_patience);
         let (Some(grant), Some(picked), Some(request_id), Some(trace)) =
@@ -267,7 +268,7 @@ impl ProxyHttp for Phases {
         session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         // No await in here: it could delay an upgraded connection's data (Pingora issue 946).
         context.body_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -288,7 +289,7 @@ impl ProxyHttp for Phases {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<()> {
         watch::answer_goes_on();
         let metrics = context.grant.as_ref().and_then(|grant| context.compiled.upstream_metrics(grant));
@@ -331,7 +332,7 @@ impl ProxyHttp for Phases {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        context: &mut Context,
+        context: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
         watch::answer_goes_on();
         context.response_bytes += body.as_ref().map_or(0, |chunk| chunk.len() as u64);
@@ -342,7 +343,7 @@ impl ProxyHttp for Phases {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        context: &mut Context,
+        context: &mut Box<Context>,
         error: Box<Error>,
     ) -> Box<Error> {
         attempt::not_connected(context, error)
@@ -353,13 +354,13 @@ impl ProxyHttp for Phases {
         _peer: &HttpPeer,
         session: &mut Session,
         error: Box<Error>,
-        context: &mut Context,
+        context: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
         attempt::failed(session, context, error, reused)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Box<Context>) -> FailToProxy {
         if is_client_too_slow(error) && context.failure.is_none() {
             context.compiled.metrics.limit_refused(Limit::BodyTimeout);
         }
@@ -377,7 +378,7 @@ impl ProxyHttp for Phases {
         FailToProxy { error_code: reason.status().as_u16(), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Box<Context>) {
         context.status = session.response_written().map(|response| response.status);
         context.end_once(|context| Ending::told(session, error, context));
         if let Some(error) = error.filter(|error| *error.esource() != ErrorSource::Downstream) {
@@ -387,12 +388,12 @@ impl ProxyHttp for Phases {
         }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _context: &Self::CTX, _error: &Error) -> bool {
         // Pingora's own line; ours is in `logging`.
         true
     }
 
-    fn request_summary(&self, session: &Session, _context: &Context) -> String {
+    fn request_summary(&self, session: &Session, _context: &Self::CTX) -> String {
         // Not the query: it may carry secrets.
         session.req_header().method.to_string()
     }

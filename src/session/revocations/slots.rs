@@ -6,6 +6,7 @@
 //!
 //! What must never happen in here: two writers at once; a slot becomes empty again.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::session::SessionId;
@@ -54,17 +55,19 @@ impl Slots {
     pub(super) fn find(&self, session: &SessionId) -> Option<&Slot> {
         let words = words(session);
         let (before, after) = self.0.split_at(self.place(session));
-        for slot in after.iter().chain(before) {
+        let looked = after.iter().chain(before).try_for_each(|slot| {
+            let Slot { until_s, id: [_, _, _, last] } = slot;
             // Before the id: whoever writes an entry writes this last.
-            let until_s = slot.until_s.load(Ordering::Acquire);
-            if until_s == EMPTY {
-                return None;
+            match until_s.load(Ordering::Acquire) {
+                EMPTY => ControlFlow::Break(None),
+                // The last word tells nearly all others apart: the first of its bytes are shared by all sessions of a user, and by a part.
+                until_s if last.load(Ordering::Relaxed) == words[3] && until_s != GONE && slot.is(words) => {
+                    ControlFlow::Break(Some(slot))
+                }
+                _ => ControlFlow::Continue(()),
             }
-            if slot.is(words) && until_s != GONE {
-                return Some(slot);
-            }
-        }
-        None
+        });
+        looked.break_value().flatten()
     }
 
     /// Writes an entry that is not there yet. Did it use an empty slot?
@@ -123,8 +126,7 @@ impl Slot {
     }
 
     fn is(&self, words: [u32; 4]) -> bool {
-        // From the last one: the first of its bytes are shared by all sessions of a user, and by a part.
-        self.id.iter().zip(words).rev().all(|(word, value)| word.load(Ordering::Relaxed) == value)
+        self.id.iter().zip(words).all(|(word, value)| word.load(Ordering::Relaxed) == value)
     }
 
     fn session(&self) -> SessionId {
