@@ -36,8 +36,7 @@ impl IdentityHeaderSpellings {
     }
 
     /// Could a backend take `name` for one of ours?
-    pub fn matches(&self, name: &HeaderName) -> bool {
-        let name = name.as_str().as_bytes();
+    pub fn matches(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name.len()) != 0
             && self
                 .folded
@@ -69,10 +68,10 @@ mod tests {
         for name in
             ["x-auth-subject", "X_Auth_Subject", "x.auth.subject", "x~auth-subject", "REMOTE-GROUPS", "remote|groups"]
         {
-            assert!(spellings.matches(&name.parse().unwrap()), "{name}");
+            assert!(spellings.matches(name.as_bytes()), "{name}");
         }
         for name in ["x-auth-subjec", "x-auth-subjects", "xauthsubject", "x-auth-subjecu", "cookie", "host"] {
-            assert!(!spellings.matches(&name.parse().unwrap()), "{name}");
+            assert!(!spellings.matches(name.as_bytes()), "{name}");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! What must never happen in here: a request that is not idempotent is sent a second time once a server may have seen it
 //! (RFC 9110 section 9.2.2); a client makes a server look broken by its own doing.
 
+use std::time::Instant;
+
 use pingora::protocols::ALPN;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -24,6 +26,11 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
     if picked.wants_own_connection() {
         own_connection(&mut peer);
     }
+    // The first time it is the moment of the decision, whose clock will do.
+    context.asked_upstream = Some(match context.asked_upstream {
+        None => context.began + context.decision_took,
+        Some(_) => Instant::now(),
+    });
     // What was read of a body is read once more.
     context.body_bytes = 0;
     Ok(peer)

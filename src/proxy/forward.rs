@@ -44,10 +44,13 @@ impl Forwarding<'_> {
         edit(request, &Application { forwarding: self, received })
     }
 
-    fn removes(&self, name: &HeaderName, spellings: &IdentityHeaderSpellings) -> bool {
-        let forwarding = is_forwarding(name);
-        let passed_on = self.client.by_trusted_proxy && forwarding == Forwards::Way;
-        spellings.matches(name) || (forwarding != Forwards::Nothing && !passed_on)
+    fn removes(&self, name: &[u8], spellings: &IdentityHeaderSpellings) -> bool {
+        let is_forwarding = || match is_forwarding(name) {
+            Forwards::Nothing => false,
+            Forwards::Way => !self.client.by_trusted_proxy,
+            Forwards::Judgement => true,
+        };
+        spellings.matches(name) || is_forwarding()
     }
 
     /// Removes what is not for the app, and says what is among the rest.
@@ -56,7 +59,7 @@ impl Forwarding<'_> {
         let mut found = Found::default();
         let mut removed = Vec::new();
         for name in fields.all().keys() {
-            if self.removes(name, spellings) {
+            if self.removes(name.as_str().as_bytes(), spellings) {
                 removed.push(name.clone());
             } else if *name == COOKIE {
                 found.cookies = true;
@@ -233,8 +236,7 @@ const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Recognises those fields, spelled with anything for `-` as CGI-like gateways read them. One that is spelled otherwise than
 /// with `-` is never passed on.
-fn is_forwarding(name: &HeaderName) -> Forwards {
-    let bytes = name.as_str().as_bytes();
+fn is_forwarding(bytes: &[u8]) -> Forwards {
     let may_be = match bytes.first() {
         Some(b'x' | b'f' | b'c' | b't') => true,
         Some(b's' | b'r') => bytes.len() == "script-name".len(),
@@ -339,7 +341,7 @@ mod tests {
             ("forwarded-for", Forwards::Nothing),
             ("cookie", Forwards::Nothing),
         ] {
-            assert_eq!(is_forwarding(&HeaderName::from_static(name)), forwards, "{name}");
+            assert_eq!(is_forwarding(name.as_bytes()), forwards, "{name}");
         }
     }
 

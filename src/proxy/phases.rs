@@ -3,7 +3,7 @@
 //! What must never happen in here: a hook that decides something itself.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -229,7 +229,6 @@ impl ProxyHttp for Phases {
             prepare_for_upgrade(&mut peer);
         }
         Phases::expect_body(session, &peer, context);
-        context.asked_upstream = Some(Instant::now());
         Ok(peer)
     }
 
