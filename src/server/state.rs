@@ -98,7 +98,7 @@ fn open_with(config: &Config, logs: Logs, with_file: bool) -> Result<(State, Sin
     aws_lc_rs::rand::fill(&mut process).map_err(|_| StartError::Randomness)?;
     let process = u64::from_le_bytes(process);
     let logins = Lasting::new(login_limits(&config.login).throttle).ok_or(StartError::Randomness)?;
-    let (used, writer) = UsedMarks::new();
+    let (used, writer) = UsedMarks::new(matches!(config.store.kind, StoreKind::Redis(_)));
     let state = State { mirror, backend, sessions: Arc::new(sessions), metrics, logs, logins, used, process };
     Ok((state, Single { used: writer, keeps }))
 }

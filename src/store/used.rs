@@ -23,6 +23,8 @@ const BATCH: usize = 64;
 #[derive(Clone)]
 pub struct UsedMarks {
     queue: mpsc::Sender<(SessionId, u32)>,
+    /// Several proxies use the store, and each gives it back what it has read of it.
+    shared: bool,
 }
 
 /// Writes them to the store.
@@ -31,14 +33,18 @@ pub struct UsedMarksWriter {
 }
 
 impl UsedMarks {
-    /// The two ends of the queue.
-    pub fn new() -> (UsedMarks, UsedMarksWriter) {
+    /// The two ends of the queue, for a store that is `shared` with other proxies or not.
+    pub fn new(shared: bool) -> (UsedMarks, UsedMarksWriter) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (UsedMarks { queue: sender }, UsedMarksWriter { queue: receiver })
+        (UsedMarks { queue: sender, shared }, UsedMarksWriter { queue: receiver })
     }
 
-    /// An access token of this generation of the session has been seen. Never waits.
+    /// An access token of this generation of the session has been seen. Never waits. The token of a login has none before it
+    /// that could come back too late, so its use means nothing to a store of our own.
     pub fn seen(&self, session: SessionId, generation: u32) {
+        if generation == 0 && !self.shared {
+            return;
+        }
         // Full: the mark is lost, which is safe.
         let _ = self.queue.try_send((session, generation));
     }
@@ -68,8 +74,8 @@ async fn mark(sessions: Arc<Sessions>, id: SessionId, generation: u32) {
     for _ in 0..2 {
         let Ok(Some(stored)) = sessions.get(&id).await else { return };
         let session = &stored.session;
-        // The token of a login has none before it that could come back too late, so its use means nothing. But this proxy has
-        // read the record, and with that it can give it back to a store that loses it.
+        // The use of a login's token is not marked. But this proxy has read the record, and with that it can give it back to a
+        // store that loses it.
         if generation == 0 || session.used || session.ended.is_some() || session.generation != generation {
             return;
         }
@@ -77,6 +83,25 @@ async fn mark(sessions: Arc<Sessions>, id: SessionId, generation: u32) {
         match sessions.commit(Some(&stored), &next).await {
             Ok(Committed::Conflict) => continue,
             Ok(Committed::Yes) | Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_generation_is_asked_about_only_where_others_may_lose_it() {
+        let session = SessionId::from_bytes([7; 16]);
+        for (shared, told) in [(false, &[1][..]), (true, &[0, 1])] {
+            let (marks, mut writer) = UsedMarks::new(shared);
+            marks.seen(session, 0);
+            marks.seen(session, 1);
+            for &generation in told {
+                assert_eq!(writer.queue.try_recv(), Ok((session, generation)));
+            }
+            assert!(writer.queue.try_recv().is_err());
         }
     }
 }
