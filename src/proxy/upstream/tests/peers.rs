@@ -93,6 +93,7 @@ fn a_ca_file_that_holds_something_else_is_refused() {
 #[test]
 fn a_client_certificate_that_cannot_be_shown_is_refused() {
     let folder = tempfile::tempdir().unwrap();
+    pingora::tls::install_default_crypto_provider();
     let (certificate, key) = (folder.path().join("client.pem"), folder.path().join("client.key"));
     let own = KeyPair::generate().unwrap();
     let issued = CertificateParams::new(vec!["portcullis".to_owned()]).unwrap().self_signed(&own).unwrap().pem();
