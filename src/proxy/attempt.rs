@@ -59,8 +59,7 @@ pub(super) fn not_connected(context: &mut Context, mut error: Box<Error>) -> Box
 }
 
 /// Something went wrong on a connection, which had been kept from an earlier request if it is `reused`.
-pub(super) fn failed(session: &mut Session, context: &mut Context, error: Box<Error>, reused: bool) -> Box<Error> {
-    let mut error = error;
+pub(super) fn failed(session: &mut Session, context: &mut Context, mut error: Box<Error>, reused: bool) -> Box<Error> {
     if watch::answer_is_late() {
         error = Error::explain(ErrorType::ReadTimedout, "the app said nothing for read_timeout").into_up();
     }

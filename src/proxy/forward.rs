@@ -45,12 +45,12 @@ impl Forwarding<'_> {
     }
 
     fn removes(&self, name: &[u8], spellings: &IdentityHeaderSpellings) -> bool {
-        let is_forwarding = || match is_forwarding(name) {
+        let is_about_the_way = match is_forwarding(name) {
             Forwards::Nothing => false,
             Forwards::Way => !self.client.by_trusted_proxy,
             Forwards::Judgement => true,
         };
-        spellings.matches(name) || is_forwarding()
+        is_about_the_way || spellings.matches(name)
     }
 
     /// Removes what is not for the app, and says what is among the rest.
