@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use self::checker::{Limits, Outcome, check};
+use self::checker::{Limits, check, tally};
 use self::clients::{Day, random};
 use crate::harness::{ALICE, BOSS, Cluster, DEMO, EchoBackend, Setup, free_port};
 
@@ -58,13 +58,16 @@ async fn a_day(setup: Setup) {
         let last = cluster.gates.len() - 1;
         match (random(&mut dice) % 3, cluster.redis.as_mut()) {
             (0, Some(redis)) => {
+                println!("{:?}: redis stands still", day.now());
                 redis.pause();
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 redis.resume();
             }
             (1, _) => {
+                println!("{:?}: proxy {last} is killed", day.now());
                 cluster.gates[last].kill().await;
                 cluster.gates[last].start_again().await;
+                println!("{:?}: and is back", day.now());
             }
             _ => {}
         }
@@ -77,15 +80,11 @@ async fn a_day(setup: Setup) {
 
     let history = day.history();
     let problems = check(&history, &LIMITS);
-    let count = |wanted: fn(&Outcome) -> bool| history.iter().filter(|done| wanted(&done.outcome)).count();
-    let tried = [
-        ("tokens", count(|outcome| matches!(outcome, Outcome::Tokens(_)))),
-        ("passed", count(|outcome| *outcome == Outcome::Passed)),
-        ("logged out", count(|outcome| *outcome == Outcome::LoggedOut)),
-        ("refused", count(|outcome| matches!(outcome, Outcome::Refused(_)))),
-        ("unheard", count(|outcome| *outcome == Outcome::Unheard)),
-    ];
-    println!("{} operations: {tried:?}, unknown {}", history.len(), count(|outcome| *outcome == Outcome::Unknown));
-    assert!(problems.is_empty(), "HISTORY_SEED={seed}, {setup:?}:\n{}", problems.join("\n"));
-    assert!(tried.iter().all(|(_, count)| *count > 0), "something was never tried: {tried:?}");
+    let tally = tally(&history);
+    println!("{} operations: {tally:?}", history.len());
+    if !problems.is_empty() {
+        let lines: Vec<String> = history.iter().map(|done| format!("{done:?}")).collect();
+        panic!("HISTORY_SEED={seed}, {setup:?}:\n{}\n--- the day\n{}", problems.join("\n"), lines.join("\n"));
+    }
+    assert!(tally.all_is_tried(), "something was never tried: {tally:?}");
 }

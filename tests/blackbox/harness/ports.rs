@@ -12,7 +12,8 @@ const COUNT: u16 = 19_000;
 
 /// A port on 127.0.0.1 where nobody listens.
 pub fn free_port() -> u16 {
-    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    // Far apart for processes that were started one after the other.
+    let start = (std::process::id().wrapping_mul(4_001) % u32::from(COUNT)) as u16;
     for _ in 0..COUNT {
         let offset = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + ((u32::from(start) + u32::from(offset)) % u32::from(COUNT)) as u16;

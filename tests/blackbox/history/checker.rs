@@ -63,6 +63,40 @@ pub struct Operation {
     pub outcome: Outcome,
 }
 
+/// How often what came of it.
+#[derive(Default, Debug)]
+pub struct Tally {
+    tokens: usize,
+    passed: usize,
+    logged_out: usize,
+    refused: usize,
+    unknown: usize,
+    unheard: usize,
+}
+
+impl Tally {
+    /// A day without one of these proves little. What nobody knows may stay away.
+    pub fn all_is_tried(&self) -> bool {
+        [self.tokens, self.passed, self.logged_out, self.refused, self.unheard].iter().all(|count| *count > 0)
+    }
+}
+
+pub fn tally(history: &[Operation]) -> Tally {
+    let mut tally = Tally::default();
+    for operation in history {
+        let count = match operation.outcome {
+            Outcome::Tokens(_) => &mut tally.tokens,
+            Outcome::Passed => &mut tally.passed,
+            Outcome::LoggedOut => &mut tally.logged_out,
+            Outcome::Refused(_) => &mut tally.refused,
+            Outcome::Unknown => &mut tally.unknown,
+            Outcome::Unheard => &mut tally.unheard,
+        };
+        *count += 1;
+    }
+    tally
+}
+
 /// How the proxies were configured.
 pub struct Limits {
     pub grace: Duration,
@@ -73,11 +107,11 @@ pub struct Limits {
 
 /// What does not hold, one line each; empty if all is well.
 pub fn check(history: &[Operation], limits: &Limits) -> Vec<String> {
-    let subjects = subjects(history);
+    let logins = logins(history);
     let mut problems = Vec::new();
-    ended_stays_ended(history, limits, &subjects, &mut problems);
+    ended_stays_ended(history, limits, &logins, &mut problems);
     one_successor(history, &mut problems);
-    holders_stay(history, limits, &subjects, &mut problems);
+    holders_stay(history, limits, &logins, &mut problems);
     for operation in history {
         if operation.wish == Wish::Forged && !matches!(operation.outcome, Outcome::Refused(_) | Outcome::Unheard) {
             problems.push(format!("invariant 5: a forged token was not refused: {operation:?}"));
@@ -89,22 +123,36 @@ pub fn check(history: &[Operation], limits: &Limits) -> Vec<String> {
     problems
 }
 
-/// Whose session each is, and when it had begun for certain.
-fn subjects(history: &[Operation]) -> HashMap<&str, (&'static str, Duration)> {
+/// By session, the login that began it.
+type Logins<'a> = HashMap<&'a str, Login>;
+
+struct Login {
+    subject: &'static str,
+    /// The session may have begun from here on...
+    asked: Duration,
+    /// ... and had begun for certain here.
+    answered: Duration,
+}
+
+fn logins(history: &[Operation]) -> Logins<'_> {
     let logins = history.iter().filter_map(|operation| match (&operation.wish, &operation.outcome) {
-        (Wish::Login { subject }, Outcome::Tokens(token)) => Some((&*token.session, (*subject, operation.end))),
+        (Wish::Login { subject }, Outcome::Tokens(token)) => {
+            let login = Login { subject, asked: operation.begin, answered: operation.end };
+            Some((&*token.session, login))
+        }
         _ => None,
     });
     logins.collect()
 }
 
-/// The sessions that an operation is to end, if it does.
-fn ends<'a>(operation: &'a Operation, subjects: &HashMap<&'a str, (&'static str, Duration)>) -> Vec<&'a str> {
+/// The sessions that an operation has ended, if it was done.
+fn must_end<'a>(operation: &'a Operation, logins: &Logins<'a>) -> Vec<&'a str> {
     match &operation.wish {
         Wish::Logout(token) => vec![&token.session],
         Wish::LogoutAll { subject, token } => {
-            let of_subject = subjects.iter().filter(|(_, (owner, begun))| owner == subject && *begun < operation.begin);
-            let mut all: Vec<&str> = of_subject.map(|(session, _)| *session).collect();
+            let before =
+                logins.iter().filter(|(_, login)| login.subject == *subject && login.answered < operation.begin);
+            let mut all: Vec<&str> = before.map(|(session, _)| *session).collect();
             all.push(&token.session);
             all
         }
@@ -112,15 +160,24 @@ fn ends<'a>(operation: &'a Operation, subjects: &HashMap<&'a str, (&'static str,
     }
 }
 
+/// Whether an operation, whatever came of it, may have ended the session.
+fn may_end(operation: &Operation, session: &str, logins: &Logins<'_>) -> bool {
+    match &operation.wish {
+        Wish::Steal { session: named } => named == session,
+        Wish::Logout(token) => token.session == session,
+        Wish::LogoutAll { subject, token } => {
+            let meant = |login: &Login| login.subject == *subject && login.asked < operation.end;
+            token.session == session || logins.get(session).is_some_and(meant)
+        }
+        _ => false,
+    }
+}
+
 /// When another logout of all, which may have ended the session that asks here, began. Who asks with a session that has ended
 /// so is told that all was ended then: what has begun since is not meant.
-fn already_asked(
-    logout: &Operation,
-    history: &[Operation],
-    subjects: &HashMap<&str, (&'static str, Duration)>,
-) -> Option<Duration> {
+fn already_asked(logout: &Operation, history: &[Operation], logins: &Logins<'_>) -> Option<Duration> {
     let Wish::LogoutAll { subject, token } = &logout.wish else { return None };
-    let begun = subjects.get(token.session.as_str()).map_or(Duration::ZERO, |(_, begun)| *begun);
+    let begun = logins.get(token.session.as_str()).map_or(Duration::ZERO, |login| login.answered);
     let others = history.iter().filter(|other| {
         let same = matches!(&other.wish, Wish::LogoutAll { subject: other, .. } if other == subject);
         same && !std::ptr::eq(*other, logout) && begun <= other.end && other.begin < logout.end
@@ -129,17 +186,12 @@ fn already_asked(
 }
 
 /// Invariant 2: nothing accepts what was logged out.
-fn ended_stays_ended<'a>(
-    history: &'a [Operation],
-    limits: &Limits,
-    subjects: &HashMap<&'a str, (&'static str, Duration)>,
-    problems: &mut Vec<String>,
-) {
+fn ended_stays_ended<'a>(history: &'a [Operation], limits: &Limits, logins: &Logins<'a>, problems: &mut Vec<String>) {
     let mut ended: HashMap<&str, Vec<&Operation>> = HashMap::new();
     for logout in history.iter().filter(|operation| operation.outcome == Outcome::LoggedOut) {
-        let not_since = already_asked(logout, history, subjects);
-        for session in ends(logout, subjects) {
-            let begun = subjects.get(session).map_or(Duration::ZERO, |(_, begun)| *begun);
+        let not_since = already_asked(logout, history, logins);
+        for session in must_end(logout, logins) {
+            let begun = logins.get(session).map_or(Duration::ZERO, |login| login.answered);
             if not_since.is_none_or(|asked| begun < asked) {
                 ended.entry(session).or_default().push(logout);
             }
@@ -181,22 +233,13 @@ fn one_successor(history: &[Operation], problems: &mut Vec<String>) {
 
 /// Invariant 4: who presents the newest token it has, within half a grace of its other tabs, is not refused; and nobody
 /// is told that a session has ended which nobody has ended.
-fn holders_stay<'a>(
-    history: &'a [Operation],
-    limits: &Limits,
-    subjects: &HashMap<&'a str, (&'static str, Duration)>,
-    problems: &mut Vec<String>,
-) {
+fn holders_stay<'a>(history: &'a [Operation], limits: &Limits, logins: &Logins<'a>, problems: &mut Vec<String>) {
     // In the order in which they ended, so that what has gone wrong before is known.
     let mut in_order: Vec<&Operation> = history.iter().collect();
     in_order.sort_by_key(|operation| operation.end);
     let mut let_go: HashSet<&str> = HashSet::new();
     let ended_by = |session: &str, before: Duration| {
-        history.iter().any(|other| {
-            other.begin < before
-                && (matches!(&other.wish, Wish::Steal { session: stolen } if stolen == session)
-                    || ends(other, subjects).contains(&session))
-        })
+        history.iter().any(|other| other.begin < before && may_end(other, session, logins))
     };
     for operation in in_order {
         let refused = matches!(operation.outcome, Outcome::Refused(_));

@@ -1,6 +1,6 @@
 //! The people of a recorded day: each does things at random, and everything is written down.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use reqwest::{Method, RequestBuilder};
 
-use super::checker::{Operation, Outcome, Token, Wish};
+use super::checker::{Operation, Outcome, Token, Wish, tally};
 use crate::harness::{Account, Answer, Cluster, client};
 
 /// What a browser or a thief has.
@@ -49,12 +49,23 @@ impl Day {
         })
     }
 
+    /// How long it has lasted.
+    pub fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// A day on which chance has left out something goes on, for a while.
     pub fn is_over(&self) -> bool {
-        self.began.elapsed() > self.length
+        let lasted = self.now();
+        lasted > self.length && (lasted > 6 * self.length || tally(&self.done()).all_is_tried())
     }
 
     pub fn history(&self) -> Vec<Operation> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.done().clone()
+    }
+
+    fn done(&self) -> MutexGuard<'_, Vec<Operation>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self, browser: usize) -> Option<Loot> {
@@ -66,7 +77,7 @@ impl Day {
     }
 
     fn note(&self, operation: Operation) {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(operation);
+        self.done().push(operation);
     }
 
     /// Logs in, opens tabs, refreshes, calls, and logs out some time.
@@ -151,7 +162,7 @@ impl Day {
             if random(&mut dice).is_multiple_of(20)
                 && let Some(found) = self.open((random(&mut dice) % 3) as usize)
             {
-                let now = self.began.elapsed();
+                let now = self.now();
                 let wish = Wish::Steal { session: found.token.session.clone() };
                 self.note(Operation {
                     client: me,
@@ -236,14 +247,14 @@ impl Day {
         request: RequestBuilder,
         patience: Option<Duration>,
     ) -> (Outcome, Option<Loot>) {
-        let begin = self.began.elapsed();
+        let begin = self.now();
         let reading = async {
             let answer = request.send().await.ok()?;
             let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
             Some(Answer { status, headers, body: answer.bytes().await.ok()? })
         };
         let answer = tokio::time::timeout(patience.unwrap_or(Duration::from_secs(20)), reading).await.ok().flatten();
-        let end = self.began.elapsed();
+        let end = self.now();
         let loot = answer.as_ref().and_then(loot);
         let outcome = match (&answer, &loot) {
             (None, _) => Outcome::Unheard,

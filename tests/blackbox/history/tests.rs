@@ -129,8 +129,19 @@ fn who_was_robbed_or_has_left_may_be_refused() {
 
 #[test]
 fn a_call_that_is_refused_for_an_end_that_never_came_is_noticed() {
-    let over = Operation { outcome: Outcome::Refused("session_ended".into()), ..call(0, 20) };
-    broken(&[login(), over], "invariant 4");
+    let over = Operation { outcome: Outcome::Refused("session_ended".into()), ..call(0, 50) };
+    broken(&[login(), over.clone()], "invariant 4");
+    let other = Token { session: "t".into(), generation: 0, text: "t.0".into() };
+    let all = by(1, 1, 20, 30, Wish::LogoutAll { subject: "alice", token: other }, Outcome::LoggedOut);
+    let at = |begin, end| {
+        let [begin, end] = [begin, end].map(Duration::from_millis);
+        Operation { begin, end, ..login() }
+    };
+    // It began before, or while, all were logged out; or after it.
+    well(&[login(), all.clone(), over.clone()]);
+    well(&[at(15, 25), all.clone(), over.clone()]);
+    well(&[at(25, 35), all.clone(), over.clone()]);
+    broken(&[at(31, 35), all, over], "invariant 4");
 }
 
 #[test]
