@@ -15,7 +15,7 @@ use pingora::{Error, ErrorSource};
 use super::context::Context;
 use super::failure::reason_of;
 use super::watch::why_cut;
-use crate::gate::{Decision, Identity, Reason};
+use crate::gate::{Identity, Reason, Service};
 use crate::telemetry::{Access, AccessLog, End, Outcome};
 use crate::time::Timestamp;
 
@@ -71,12 +71,10 @@ impl Asked {
         }
     }
 
-    /// What was decided on it, as far as it is not kept anyway.
-    pub(super) fn decided(&mut self, decision: &Decision) {
-        if let Decision::Serve(service) = decision {
-            self.endpoint = Some(service.endpoint.as_str());
-            self.identity = service.bearer.as_ref().and_then(|bearer| bearer.as_ref().ok()).cloned();
-        }
+    /// An endpoint of ours answers it.
+    pub(super) fn served_by(&mut self, service: &Service) {
+        self.endpoint = Some(service.endpoint.as_str());
+        self.identity = service.bearer.as_ref().and_then(|bearer| bearer.as_ref().ok()).cloned();
     }
 }
 

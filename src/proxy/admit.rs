@@ -50,9 +50,9 @@ impl Phases {
     }
 
     /// From now on the body of the request has to come.
-    pub(super) fn expect_body(session: &mut Session, peer: &HttpPeer, context: &mut Context) {
+    pub(super) fn expect_body(session: &Session, peer: &HttpPeer, context: &mut Context) {
         let limits = &context.compiled.limits;
-        if context.pace.is_some() || session.is_body_empty() || is_grpc(session.req_header(), peer) {
+        if context.pace.is_some() || is_grpc(session.req_header(), peer) {
             return;
         }
         let now = Instant::now();

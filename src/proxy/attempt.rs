@@ -12,7 +12,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::context::Context;
 use super::streams::{STREAM_IDLE, is_stream};
-use super::upstream::own_connection;
+use super::upstream::{own_connection, prepare_for_upgrade};
 use super::watch;
 use crate::gate::Known;
 
@@ -38,13 +38,16 @@ pub(super) fn begin(context: &mut Context) -> Result<Box<HttpPeer>> {
 
 /// The app has to answer in time. Who watches over the connection watches over that, too, where it can see it: HTTP/1, and no
 /// body on its way.
-pub(super) fn expect_answer(session: &mut Session, peer: &mut HttpPeer, context: &mut Context) {
+pub(super) fn expect_answer(session: &Session, peer: &mut HttpPeer, has_body: bool, context: &mut Context) {
     let is_upgrade = context.names.may_have(Known::Upgrade) && session.is_upgrade_req();
+    if is_upgrade {
+        prepare_for_upgrade(peer);
+    }
     if is_stream(session.req_header(), context.names, is_upgrade, peer) {
         peer.options.read_timeout = Some(STREAM_IDLE);
     }
     let is_http1 = session.as_downstream().as_http1().is_some() && peer.options.alpn == ALPN::H1;
-    let is_plain = is_http1 && !is_upgrade && session.is_body_empty();
+    let is_plain = is_http1 && !is_upgrade && !has_body;
     context.answer_patience = if is_plain { peer.options.read_timeout.take() } else { None };
 }
 

@@ -16,7 +16,7 @@ use super::request_ids::RequestIds;
 use super::shutdown::Flying;
 use super::trace::Trace;
 use super::upstream::{Picked, Unavailable};
-use crate::gate::{Client, CorsAnswer, Decision, Grant, KnownNames, Reason, Reply, Scheme};
+use crate::gate::{Client, CorsAnswer, Grant, KnownNames, Reason, Reply, Scheme};
 use crate::telemetry::Outcome;
 use crate::time::Timestamp;
 
@@ -151,15 +151,10 @@ impl Context {
         }
     }
 
-    /// Counts what was decided, and how long that took.
-    pub(super) fn decided(&mut self, decision: &Decision) {
-        let counters = self.compiled.route_metrics.route(self.route);
-        let (outcome, reason) = match decision {
-            Decision::Forward(_) => (Outcome::Allowed, None),
-            Decision::Serve(_) | Decision::Preflight => (Outcome::Served, None),
-            Decision::Refuse(denial) => (Outcome::Refused, Some(denial.reason)),
-            Decision::Ask(_) => (Outcome::Refused, Some(Reason::Internal)),
-        };
+    /// Counts what was decided by the rule `route`, and how long that took; `reason` is that of a refusal.
+    pub(super) fn decided(&mut self, route: Option<usize>, outcome: Outcome, reason: Option<Reason>) {
+        self.route = route;
+        let counters = self.compiled.route_metrics.route(route);
         match (outcome, reason) {
             (_, Some(reason)) => counters.refused(reason),
             (Outcome::Allowed, None) => counters.allowed(),
@@ -168,9 +163,6 @@ impl Context {
         (self.decision, self.reason) = (Some(outcome), reason);
         self.decision_took = self.began.elapsed();
         self.compiled.metrics.decided(self.decision_took);
-        if let Some(asked) = &mut self.asked {
-            asked.decided(decision);
-        }
     }
 
     /// Counts the request as ended and logs it, once.

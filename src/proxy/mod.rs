@@ -21,6 +21,7 @@ mod failure;
 mod fields;
 mod forward;
 mod frames;
+mod judge;
 mod live;
 mod pace;
 mod phases;

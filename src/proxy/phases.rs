@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::LOCATION;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -20,9 +19,8 @@ use tracing::warn;
 use super::access::Ending;
 use super::compiled::Compiled;
 use super::context::{Context, is_answer};
-use super::facts::RequestFacts;
 use super::failure::{is_client_too_slow, reason_of, told};
-use super::fields::{forget_case, forget_case_of_answer};
+use super::fields::forget_case_of_answer;
 use super::forward::Forwarding;
 use super::live::Live;
 use super::request_ids::RequestIds;
@@ -30,21 +28,17 @@ use super::respond;
 use super::service::{Edge, Shared};
 use super::shutdown::InFlight;
 use super::streams::STREAM_IDLE;
-use super::upstream::prepare_for_upgrade;
-use super::wire::{announced_bytes, check_size, check_wire, read_head};
-use super::{app_session, attempt, body, watch};
-use crate::endpoints::{BODY_BYTES_MAX, Renewed, Request};
-use crate::gate::{Decision, Denial, Instead, Known, KnownNames, Question, Reason, Reply, Service, decide, ticket};
+use super::{app_session, attempt, watch};
+use crate::gate::{Decision, Reason, Reply};
 use crate::telemetry::Limit;
-use crate::time::Timestamp;
 
 /// The hooks.
 pub(super) struct Phases {
     current: Arc<ArcSwap<Compiled>>,
     in_flight: InFlight,
-    live: Arc<Live>,
+    pub(super) live: Arc<Live>,
     pub(super) edge: Edge,
-    request_ids: RequestIds,
+    pub(super) request_ids: RequestIds,
 }
 
 impl Phases {
@@ -56,85 +50,6 @@ impl Phases {
             edge: shared.edge.clone(),
             request_ids: RequestIds::new(shared.process),
         }
-    }
-
-    /// Decides, and answers the question that the decision may have.
-    async fn judge(&self, session: &mut Session, context: &mut Context) -> Decision {
-        let decision = self.decide(session, context, None);
-        context.name_for_log(&self.request_ids, &session.req_header().headers);
-        match decision {
-            Decision::Ask(Question::Renew) => {
-                let headers = &session.req_header().headers;
-                match context.compiled.endpoints.renew(headers, context.client.address).await {
-                    Ok(Renewed { access_token, cookies }) => {
-                        context.new_cookies = cookies;
-                        self.decide(session, context, Some(Ok(&access_token)))
-                    }
-                    Err(reason) => self.decide(session, context, Some(Err(reason))),
-                }
-            }
-            Decision::Ask(Question::Redeem) => {
-                let ticket =
-                    ticket(session.req_header().raw_path()).map(|ticket| ticket.unwrap_or_default().to_owned());
-                let redeemed = match ticket {
-                    Ok(ticket) => context.compiled.endpoints.redeem(&ticket).await,
-                    Err(reason) => Err(reason),
-                };
-                let answer = redeemed.as_deref().map_err(|reason| *reason);
-                self.decide(session, context, Some(answer))
-            }
-            decision => decision,
-        }
-    }
-
-    /// Reads the head and decides. A target in absolute-form is put into origin-form first: that is what is judged and
-    /// what is forwarded.
-    fn decide(&self, session: &mut Session, context: &mut Context, answer: Option<Result<&str, Reason>>) -> Decision {
-        let refuse = |reason| Decision::Refuse(Denial::new(reason));
-        if let Err(limit) = check_size(session, &context.compiled.limits) {
-            context.compiled.metrics.limit_refused(limit);
-            return refuse(Reason::HeadTooLarge);
-        }
-        let header = session.req_header();
-        let head = read_head(header, context.client.scheme);
-        let names = head.as_ref().map_or(KnownNames::ANY, |head| head.known.names());
-        let head = match check_wire(session, names).and(head) {
-            Ok(head) => head,
-            Err(reason) => return refuse(reason),
-        };
-        context.names = names;
-        context.cors = context.compiled.policy.origins.answer(&head);
-        // After a question the clock has gone on.
-        let now = if answer.is_some() { Timestamp::now() } else { context.at };
-        let facts = RequestFacts { answer, ..context.compiled.facts(now, context.began) };
-        let decision = decide(&context.compiled.policy, &head, &facts);
-        // Not before the question: what is judged once more is compared with the bytes of the wire once more.
-        if !matches!(decision, Decision::Ask(_)) && head.target.len() != header.raw_path().len() {
-            let target = head.target.to_vec();
-            if session.req_header_mut().set_raw_path(&target).is_err() {
-                return refuse(Reason::PathAmbiguous);
-            }
-        }
-        decision
-    }
-
-    async fn serve(&self, session: &mut Session, context: &Context, service: Service) -> Reply {
-        let bytes_max = if service.endpoint.changes_state() { BODY_BYTES_MAX } else { 0 };
-        let body = match body::read(session, bytes_max).await {
-            Ok(body) => body,
-            Err(reason) => return Reply::refusal(reason),
-        };
-        let (identity, bearer_refused) = match &service.bearer {
-            Some(Ok(identity)) => (Some(&**identity), None),
-            Some(Err(reason)) => (None, Some(*reason)),
-            None => (None, None),
-        };
-        let head = session.req_header();
-        let target = head.raw_path();
-        let query = target.iter().position(|&byte| byte == b'?').map_or(&[][..], |at| &target[at + 1..]);
-        let (headers, address, sender) = (&head.headers, context.client.address, service.sender);
-        let request = Request { query, headers, body, address, sender, identity, bearer_refused };
-        context.compiled.endpoints.serve(service.endpoint, request).await
     }
 }
 
@@ -170,65 +85,28 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         if let Err(reply) = self.admit(session, context) {
-            context.name_for_log(&self.request_ids, &session.req_header().headers);
-            context.reason = reply.reason;
-            respond::write(session, &reply, None).await?;
-            return Ok(true);
+            return Box::pin(self.turn_away(session, context, reply)).await;
         }
-        let decision = self.judge(session, context).await;
-        context.route = match &decision {
-            Decision::Forward(grant) => Some(grant.route()),
-            Decision::Refuse(denial) => denial.route,
-            Decision::Serve(_) | Decision::Preflight | Decision::Ask(_) => None,
+        let decision = self.decide(session, context, None);
+        context.name_for_log(&self.request_ids, &session.req_header().headers);
+        // Most requests are forwarded, and wait for nothing. What the others wait for is in a box of its own: else each request
+        // would have room for all of it.
+        let Decision::Forward(grant) = decision else {
+            return Box::pin(self.carry_out(session, context, decision)).await;
         };
-        context.decided(&decision);
-        let reply = match decision {
-            Decision::Forward(grant) => {
-                let announced = announced_bytes(session.req_header(), context.names);
-                let body_bytes_max = context.compiled.limits.body_bytes_max.unwrap_or(u64::MAX);
-                if announced.is_some_and(|length| length > body_bytes_max) {
-                    context.compiled.metrics.limit_refused(Limit::BodySize);
-                    Reply::refusal(Reason::BodyTooLarge)
-                } else if let Err(reason) = context.open(&grant) {
-                    Reply::refusal(reason)
-                } else {
-                    context.name(&self.request_ids, &session.req_header().headers);
-                    let route = context.compiled.routes.get(grant.route());
-                    if !route.is_some_and(|route| route.preserve_header_case) {
-                        forget_case(session.req_header_mut(), context.names)?;
-                    }
-                    context.listed = grant.identity().and_then(|identity| self.live.list(identity, context.began));
-                    context.grant = Some(grant);
-                    return Ok(false);
-                }
-            }
-            Decision::Serve(service) => self.serve(session, context, service).await,
-            Decision::Preflight => context.compiled.policy.origins.preflight(&session.req_header().headers),
-            Decision::Refuse(denial) => match &denial.instead {
-                Some(Instead::Login(location)) => Reply::empty(StatusCode::SEE_OTHER).with(LOCATION, location.clone()),
-                Some(Instead::NotSent) => context.compiled.endpoints.not_saved(denial.reason),
-                None => denial.reply(),
-            },
-            // A question is asked once.
-            Decision::Ask(_) => Reply::refusal(Reason::Internal),
-        };
-        let reply = context.with_new_cookies(reply);
-        context.reason = context.reason.or(reply.reason);
-        if matches!(reply.reason, Some(Reason::HeadMalformed | Reason::HeadTooLarge | Reason::RequestTimeout)) {
-            // Where the next request would begin is not certain.
-            session.set_keepalive(None);
+        match self.forward(session, context, grant)? {
+            None => Ok(false),
+            Some(reply) => Box::pin(self.answer(session, context, reply)).await,
         }
-        respond::write(session, &reply, context.cors.as_ref()).await?;
-        Ok(true)
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         let mut peer = attempt::begin(context)?;
-        attempt::expect_answer(session, &mut peer, context);
-        if context.names.may_have(Known::Upgrade) && session.is_upgrade_req() {
-            prepare_for_upgrade(&mut peer);
+        let has_body = !session.is_body_empty();
+        attempt::expect_answer(session, &mut peer, has_body, context);
+        if has_body {
+            Phases::expect_body(session, &peer, context);
         }
-        Phases::expect_body(session, &peer, context);
         Ok(peer)
     }
 
