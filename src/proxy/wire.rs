@@ -4,7 +4,7 @@
 
 use http::Version;
 use http::header::{CONTENT_LENGTH, COOKIE};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -75,10 +75,11 @@ pub(super) fn check_wire(session: &Session, names: KnownNames) -> Result<(), Rea
     Ok(())
 }
 
-/// Does a line end with LF alone? The parser takes no CR but before an LF, so then there are more of these.
+/// Does a line end with LF alone? All bytes are looked at, many at once.
 fn has_bare_line_end(raw: &[u8]) -> bool {
-    let count = |byte| memchr_iter(byte, raw).count();
-    count(b'\n') != count(b'\r')
+    let pairs = raw.iter().zip(raw.get(1..).unwrap_or_default());
+    let bare = pairs.fold(0, |bare, (&before, &byte)| bare | (u8::from(byte == b'\n') & u8::from(before != b'\r')));
+    bare != 0 || raw.first() == Some(&b'\n')
 }
 
 fn tells_length(line: &[u8]) -> bool {
