@@ -69,9 +69,9 @@ def counter():
     return "callgrind" if shutil.which("valgrind") else None
 
 
-def instructions(lab, name, algorithm, tokens, dress=None, requests=INSTRUCTIONS_REQUESTS, keep=None):
+def instructions(lab, name, algorithm, tokens, dress=None, requests=INSTRUCTIONS_REQUESTS, keep=None, live=0):
     """User instructions a request. What the server does beside requests is measured first, and taken off. `keep`: where the profile
-    of callgrind is kept."""
+    of callgrind is kept. `live`: so many other sessions have been there before, and their tokens are remembered."""
     if counter() is None:
         return None
     by_perf = counter() == "perf"
@@ -87,8 +87,10 @@ def instructions(lab, name, algorithm, tokens, dress=None, requests=INSTRUCTIONS
         options = ["--connections", 16]
         if dress and dress.routes > 1:
             options += ["--routes", dress.routes - 1]
-        send = lambda count: load(lab, server, *options, "--warm-up", 0, "--cold", "--seconds", 120, "--requests", count, tokens=tokens, timeout=400)
+        send = lambda count, of=tokens: load(lab, server, *options, "--warm-up", 0, "--cold", "--seconds", 120, "--requests", count, tokens=of, timeout=400)
         wait_until_open(server.address)
+        if live:
+            send(live, lab.material.tokens(algorithm, live))
         if by_perf:
             send(10 * INSTRUCTIONS_WARM_UP)
             count = lambda work: perf(pid, work)

@@ -142,6 +142,18 @@ def routes(lab, options):
     return grown(lab, options, {f"{count} routes": Dress(routes=count, revoked=0) for count in [1, 10, 100, 1000, 10_000]})
 
 
+def sessions(lab, options):
+    """How the cost grows with the number of live sessions: instructions a request, with as many tokens remembered (there is room for 50,000)."""
+    if counter() is None:
+        print("  (neither perf nor valgrind can count here)")
+        return []
+    def measure(live):
+        tokens = lab.material.tokens("EdDSA", 1000)
+        return counted(instructions(lab, "portcullis", "EdDSA", tokens, Dress(routes=1, revoked=0), live=live))
+
+    return interleaved(options, {f"{live} live sessions": (live,) for live in [0, 10_000, 40_000]}, measure)
+
+
 def memory(lab, options):
     """Resident memory: idle, under load, and for each token that is remembered."""
     def measure():
@@ -268,6 +280,7 @@ PARTS = {
     "first-sight": first_sight,
     "revocations": revocations,
     "routes": routes,
+    "sessions": sessions,
     "memory": memory,
     "stores": stores,
     "rotations": rotations,
