@@ -11,8 +11,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Cells in a row, a power of two.
@@ -32,10 +32,13 @@ pub struct Addresses {
     key: RandomState,
     since: Instant,
     /// Open connections.
-    connections: [Box<[AtomicU32]>; 2],
+    connections: Rows<AtomicU32>,
     /// GCRA (ITU-T I.371): when the budget is whole again, in nanoseconds since `since`.
-    requests: [Box<[AtomicU64]>; 2],
+    requests: Rows<AtomicU64>,
 }
+
+/// The cells of both rows. They are made when the first one is asked for, so that a limit that is off takes no memory.
+struct Rows<T>(OnceLock<[Box<[T]>; 2]>);
 
 /// An open connection of an address. It counts until this is dropped.
 pub(super) struct Connected {
@@ -49,8 +52,8 @@ impl Addresses {
         Addresses {
             key: RandomState::new(),
             since: Instant::now(),
-            connections: [(); 2].map(|()| (0..CELLS).map(|_| AtomicU32::new(0)).collect()),
-            requests: [(); 2].map(|()| (0..CELLS).map(|_| AtomicU64::new(0)).collect()),
+            connections: Rows(OnceLock::new()),
+            requests: Rows(OnceLock::new()),
         }
     }
 
@@ -70,9 +73,8 @@ impl Addresses {
         let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let now = nanos(now.saturating_duration_since(self.since));
         let (interval, latest) = (nanos(rate.period) / u64::from(rate.count.max(1)), now + nanos(rate.period));
-        let [first, second] = self.places(address);
         let mut wait = u64::MAX;
-        for cell in [&self.requests[0][first], &self.requests[1][second]] {
+        for cell in self.requests.cells(self.places(address)) {
             // Both are charged, whichever lets it pass.
             let charged = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |whole_at| {
                 // Another rate may have been in force before.
@@ -95,6 +97,13 @@ impl Addresses {
     }
 }
 
+impl<T: Default> Rows<T> {
+    fn cells(&self, [first, second]: [usize; 2]) -> [&T; 2] {
+        let rows = self.0.get_or_init(|| [(); 2].map(|()| (0..CELLS).map(|_| T::default()).collect()));
+        [&rows[0][first], &rows[1][second]]
+    }
+}
+
 impl Default for Addresses {
     fn default() -> Addresses {
         Addresses::new()
@@ -103,8 +112,7 @@ impl Default for Addresses {
 
 impl Connected {
     fn cells(&self) -> [&AtomicU32; 2] {
-        let [first, second] = self.places;
-        [&self.addresses.connections[0][first], &self.addresses.connections[1][second]]
+        self.addresses.connections.cells(self.places)
     }
 }
 
@@ -135,7 +143,9 @@ mod tests {
         open.push(addresses.connect(ip("::ffff:192.0.2.1"), 3).expect("the same address, written otherwise"));
         assert!(addresses.connect(ip("192.0.2.1"), 3).is_none());
         drop(open);
-        assert!(addresses.connections.iter().flatten().all(|cell| cell.load(Ordering::Relaxed) == 0));
+        let rows = addresses.connections.0.get().expect("somebody was connected");
+        assert!(rows.iter().flatten().all(|cell| cell.load(Ordering::Relaxed) == 0));
+        assert!(addresses.requests.0.get().is_none(), "a limit that is off takes no memory");
     }
 
     #[test]
