@@ -23,7 +23,7 @@ async fn a_client_is_told_how_many_streams_it_has_and_cannot_have_more() {
     let app = EchoBackend::answering(|_| Script::Hang).await;
     let gate = gate_to(&app.url(), "streams: 5").await;
     let mut polite = H2Connection::open(gate.listen).await;
-    let (answer, _) = polite.request(http::Request::get("http://a/").body(()).expect("a request"), true).await;
+    let (answer, _) = polite.request(http::Request::get("http://a/polite").body(()).expect("a request"), true).await;
     eventually("its settings are known", async || (polite.client.current_max_send_streams() == 5).then_some(())).await;
     drop(answer);
 
@@ -43,6 +43,9 @@ async fn a_client_is_told_how_many_streams_it_has_and_cannot_have_more() {
         }
     })
     .await;
+    // A stream that has become no request yet when its connection ends counts as refused, too.
+    let rude_requests = || app.seen().iter().filter(|seen| seen.target != "/polite").count();
+    eventually("the others are requests", async || (rude_requests() == 5).then_some(())).await;
     drop(rude);
     let parser = async || gate.metrics().await.sum("portcullis_requests_refused_by_parser_total", &[]);
     eventually("they are counted", async || (parser().await == Some(15.0)).then_some(())).await;
