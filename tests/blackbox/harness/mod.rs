@@ -42,7 +42,7 @@ pub use tls::SelfSigned;
 pub use wire::{RawAnswer, RawConnection, raw};
 
 /// How long a condition may take before the test fails. Generous: it is only waited for when something is broken.
-pub const DEADLINE: Duration = Duration::from_secs(15);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Asks again until there is something; fails with `what` after [`DEADLINE`].
 #[track_caller]
