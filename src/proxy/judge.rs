@@ -166,14 +166,6 @@ impl Phases {
         context.compiled.endpoints.serve(service.endpoint, request).await
     }
 
-    /// Refuses a request that nobody has judged.
-    pub(super) async fn turn_away(&self, session: &mut Session, context: &mut Context, reply: Reply) -> Result<bool> {
-        context.name_for_log(&self.request_ids, &session.req_header().headers);
-        context.reason = reply.reason;
-        respond::write(session, &reply, None).await?;
-        Ok(true)
-    }
-
     /// Answers a request that goes to no upstream.
     pub(super) async fn answer(&self, session: &mut Session, context: &mut Context, reply: Reply) -> Result<bool> {
         let reply = context.with_new_cookies(reply);

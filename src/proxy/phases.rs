@@ -85,7 +85,8 @@ impl ProxyHttp for Phases {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Box<Context>) -> Result<bool> {
         if let Err(reply) = self.admit(session, context) {
-            return Box::pin(self.turn_away(session, context, reply)).await;
+            context.name_for_log(&self.request_ids, &session.req_header().headers);
+            return Box::pin(self.answer(session, context, reply)).await;
         }
         let decision = self.decide(session, context, None);
         context.name_for_log(&self.request_ids, &session.req_header().headers);
