@@ -6,13 +6,15 @@ use std::path::Path;
 use crate::source::sources;
 
 fn text(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// What is copied out of the folder in which the image is built.
 fn copied() -> Vec<String> {
     let dockerfile = text("Dockerfile");
-    let lines = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--from"));
+    let lines =
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--from"));
     let mut files = Vec::new();
     for line in lines {
         let words: Vec<&str> = line.split_whitespace().collect();
