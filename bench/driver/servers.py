@@ -26,6 +26,8 @@ class Dress:
     store: str = "embedded"
     access_log: bool = False
     grace: str = "30s"
+    # Beside the listener that every server has: those of `listen` in proxy.yaml.
+    listeners: list = field(default_factory=list)
 
 
 @dataclass
@@ -94,12 +96,13 @@ class Lab:
         return running
 
     def _bare(self, listen, _algorithm, variant, *_):
-        binary = self.material.bare_allocator if variant == "allocator" else self.material.bare
-        return [[binary, listen, self.app]]
+        binary = self.material.binary(f"bare-{variant}" if variant else "bare")
+        return binary and [[binary, listen, self.app]]
 
     def _portcullis(self, listen, algorithm, variant, folder, dress):
+        binary = self.material.binary(f"portcullis-{variant}" if variant else "portcullis")
         path = self.portcullis_yaml(listen, algorithm, folder, dress)
-        return [[self.material.portcullis, "run", "--config", path, "--log", "warn"]]
+        return binary and [[binary, "run", "--config", path, "--log", "warn"]]
 
     def portcullis_yaml(self, listen, algorithm, folder, dress):
         """Writes a configuration in full dress; gives its path."""
@@ -112,7 +115,7 @@ class Lab:
         else:
             store = {"redis": {"url": dress.store}}
         config = {
-            "listen": listen,
+            "listen": [listen, *dress.listeners],
             "admin": {"listen": address(), "socket": "none"},
             "data_dir": str(folder),
             "users": str(self.material.users()),

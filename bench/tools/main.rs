@@ -10,6 +10,7 @@ mod process;
 mod respond;
 mod rotations;
 mod sessions;
+mod visit;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,10 @@ enum Command {
     Rotations(rotations::Args),
     /// Log out at one proxy, and measure how long another one still takes the token.
     Propagation(sessions::Propagation),
+    /// Make a certificate for loopback.
+    Certificate(visit::NewCertificate),
+    /// Ask over TLS, as browsers do, for a while.
+    Visit(visit::Visit),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
         Command::Sessions(args) => sessions::run(&args),
         Command::Rotations(args) => rotations::run(&args),
         Command::Propagation(args) => sessions::propagation(&args),
+        Command::Certificate(args) => visit::certificate(&args),
+        Command::Visit(args) => visit::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

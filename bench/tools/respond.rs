@@ -64,6 +64,12 @@ fn subject(keys: &KeySet, policy: &AccessPolicy, head: &[u8]) -> Option<String> 
     Some(verify_access_token(keys, policy, token, Timestamp::now()).ok()?.sub)
 }
 
+/// How long the body behind a head is. Most requests have none, and are not looked at for one.
+fn body_bytes(head: &[u8]) -> usize {
+    let length = if head.starts_with(b"GET ") { None } else { field(head, "content-length") };
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
 struct Client {
     stream: TcpStream,
     /// What has arrived of a head that is not complete.
@@ -111,9 +117,14 @@ impl Client {
             self.rest.extend_from_slice(&buffer[..length]);
             out.clear();
             let mut done = 0;
-            while let Some(end) = head_end(&self.rest[done..]) {
-                answer(&self.rest[done..done + end], out);
-                done += end;
+            while let Some(head_bytes) = head_end(&self.rest[done..]) {
+                let head = &self.rest[done..done + head_bytes];
+                let end = done + head_bytes + body_bytes(head);
+                if end > self.rest.len() {
+                    break;
+                }
+                answer(head, out);
+                done = end;
             }
             self.rest.drain(..done);
             // Answers are far smaller than a socket's buffer.
